@@ -1,12 +1,11 @@
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
 const TIMEOUT_MS = 60_000
 
-// biome-ignore lint/style/noDefaultExport: vitest reads the default export
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Worker threads start faster, but native addons and process-wide state want processes.
+    // Processes, not threads: tests load a native addon, lock directories and change process-wide state.
     pool: 'forks',
     env: { NEXTKEY_INVARIANTS: '1' },
     testTimeout: TIMEOUT_MS,
@@ -14,3 +13,5 @@ export default defineConfig({
     teardownTimeout: TIMEOUT_MS,
   },
 })
+
+export default config

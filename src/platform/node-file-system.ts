@@ -10,6 +10,9 @@ import type { File, FileSystem, OpenOptions } from './file-system.js'
  * - `sync` is fdatasync; on macOS libuv makes it F_FULLFSYNC, which reaches the medium.
  * - Asynchronous calls use the callback forms: one closure and one promise per call, where `fs/promises` would add a
  *   FileHandle and two more promises.
+ * - A file closed while such calls are under way keeps its descriptor until the last of them has ended: the number must not
+ *   go to another file while the kernel may still write through it.
+ * - A file closed while such calls are under way keeps its descriptor until the last of them has ended.
  */
 export const nodeFileSystem: FileSystem = {
   open(filePath, options = {}) {
@@ -71,7 +74,11 @@ function openFlags(options: OpenOptions): number {
 
 class NodeFile implements File {
   readonly path: string
-  readonly #fd: number
+  /** −1 once closed, so that a late call fails instead of reaching whatever file got the number next. */
+  #fd: number
+  /** Asynchronous calls in the kernel's hands; the descriptor is given back only when there are none. */
+  #underWay = 0
+  #closing = false
 
   constructor(filePath: string, fd: number) {
     this.path = path.resolve(filePath)
@@ -102,15 +109,21 @@ class NodeFile implements File {
   }
 
   write(buffer: Uint8Array, offset: number, length: number, position: number): Promise<void> {
-    const fd = this.#fd
+    const fd = this.#begin()
     return new Promise((resolve, reject) => {
       let done = 0
       const step = (error: NodeJS.ErrnoException | null, count: number): void => {
-        if (error !== null) return reject(error)
-        if (count === 0 && done < length) return reject(stalledWrite(this.path))
-        done += count
-        if (done === length) resolve()
-        else fs.write(fd, buffer, offset + done, length - done, position + done, step)
+        if (error === null) {
+          done += count
+          if (done < length && count > 0) {
+            fs.write(fd, buffer, offset + done, length - done, position + done, step)
+            return
+          }
+        }
+        this.#end()
+        if (error !== null) reject(error)
+        else if (done < length) reject(stalledWrite(this.path))
+        else resolve()
       }
       fs.write(fd, buffer, offset, length, position, step)
     })
@@ -121,8 +134,10 @@ class NodeFile implements File {
   }
 
   sync(): Promise<void> {
+    const fd = this.#begin()
     return new Promise((resolve, reject) => {
-      fs.fdatasync(this.#fd, (error) => {
+      fs.fdatasync(fd, (error) => {
+        this.#end()
         if (error) reject(error)
         else resolve()
       })
@@ -134,8 +149,31 @@ class NodeFile implements File {
   }
 
   close(): void {
-    fs.closeSync(this.#fd)
+    if (this.#closing) return
+    this.#closing = true
+    if (this.#underWay === 0) this.#release()
   }
+
+  #begin(): number {
+    if (this.#closing) throw closedFile(this.path)
+    this.#underWay++
+    return this.#fd
+  }
+
+  #end(): void {
+    this.#underWay--
+    if (this.#closing && this.#underWay === 0) this.#release()
+  }
+
+  #release(): void {
+    const fd = this.#fd
+    this.#fd = -1
+    fs.closeSync(fd)
+  }
+}
+
+function closedFile(filePath: string): Error {
+  return Object.assign(new Error(`EBADF: ${filePath} is closed`), { code: 'EBADF', path: filePath })
 }
 
 /** A write of nothing, without an error: going on would spin for ever. */
