@@ -1,0 +1,224 @@
+import { assert } from '../base/assert.js'
+import type { FrameBase, PageId, TreeId } from '../base/ids.js'
+import { splitLeafFor } from './btree-grow.js'
+import { TreePath } from './btree-path.js'
+import { isSparse, mayMerge, rebalance } from './btree-shrink.js'
+import { type TreeStatistics, verifyTree } from './btree-verify.js'
+import { Page, PageType } from './page-format.js'
+import type { PageStore } from './page-store.js'
+import { heapStart, MAX_ENTRY, type SlottedPages } from './slotted-page.js'
+import { keyScratch, makeRoom, Newcomer } from './slotted-page-rebuild.js'
+
+const newcomer: Newcomer = new Newcomer()
+const hitKey: Uint8Array = keyScratch()
+
+/**
+ * A B-tree of byte strings in order of memcmp, shorter first: key → opaque value. Its root page never changes.
+ *
+ * Keys are given as (bytes, length), the array going on with at least KEY_PADDING zero bytes. Results land in the fields of
+ * this object: nothing is allocated. Rules of use:
+ * 1. The caller begins an operation of the store before each call here, except for `insertAtHit`, `replaceValue` and
+ *    `remove`, which belong to the operation of the search that made the hit, and for `dropSlice` and `verify`, which
+ *    begin their own.
+ * 2. base, slot, valueOffset, valueLength hold until the tree changes or the operation ends.
+ * 3. Value bytes may be changed in place after `store.willChange(base)`.
+ * 4. A value to be stored may lie in the slab, in a frame of this operation, but not in a page of this tree.
+ */
+export class BTree {
+  readonly store: PageStore
+  readonly tree: TreeId
+  readonly root: PageId
+  readonly pages: SlottedPages
+  private readonly path: TreePath
+
+  /** The frame of the leaf the last search ended in. */
+  base: FrameBase = 0 as FrameBase
+  /** The entry's slot there, or where it would be inserted. */
+  slot = 0
+  /** Byte offset of the value in the slab (4-aligned); set if the entry was found or written. */
+  valueOffset = 0
+  valueLength = 0
+  /** Whether the last call left the tree positioned on an entry. */
+  found = false
+
+  /** The last leaf, as an insert left it: good while its frame has this version. */
+  private lastLeaf: FrameBase = 0 as FrameBase
+  private lastLeafPage: PageId = 0 as PageId
+  private lastLeafVersion = -1
+
+  constructor(store: PageStore, tree: TreeId, root: PageId) {
+    this.store = store
+    this.tree = tree
+    this.root = root
+    this.path = new TreePath(store, tree, root)
+    this.pages = this.path.pages
+  }
+
+  /** Makes an empty tree and returns its root page. */
+  static create(store: PageStore, tree: TreeId): PageId {
+    const root = store.allocate(PageType.Leaf, tree)
+    const base = store.fetch(root)
+    store.willChange(base)
+    store.u16[(base + Page.HeapTop) >> 1] = heapStart(0)
+    return root
+  }
+
+  /** Positions on the entry with this key, or where it would be inserted. */
+  find(key: Uint8Array, length: number): boolean {
+    const base = this.leafFor(key, length)
+    return this.land(base, this.pages.searchLeaf(base, key, length))
+  }
+
+  /** As `find`, and fast for a key beyond all others in a tree that grows at its end. */
+  findToInsert(key: Uint8Array, length: number): boolean {
+    if (this.isBeyondLast(key, length)) {
+      this.base = this.store.fetch(this.lastLeafPage)
+      this.slot = this.pages.count(this.base)
+      this.found = false
+      return false
+    }
+    return this.find(key, length)
+  }
+
+  /** Adds an entry and positions on it. The key must be absent. */
+  insert(key: Uint8Array, length: number, value: Uint8Array, start: number, end: number): void {
+    assert(!this.findToInsert(key, length), 'the key to insert is in the tree')
+    this.insertAtHit(key, length, value, start, end)
+  }
+
+  /** Adds the entry whose key the last search, in this operation, did not find, and positions on it. */
+  insertAtHit(key: Uint8Array, length: number, value: Uint8Array, start: number, end: number): void {
+    assert(!this.found, 'there is an entry where one is to be inserted')
+    assert(length + end - start <= MAX_ENTRY, 'an entry is longer than a quarter page')
+    const { store, pages } = this
+    let base = this.base
+    store.willChange(base)
+    if (pages.leafHasRoom(base, this.slot, key, length, end - start)) {
+      pages.insertLeafEntry(base, this.slot, key, length, value, start, end)
+      pages.noteInsert(base, this.slot)
+    } else {
+      this.insertIntoFull(key, length, value, start, end)
+      base = this.base
+    }
+    if (pages.right(base) === 0) this.rememberLastLeaf(base)
+    this.land(base, this.slot)
+  }
+
+  /** Gives the entry of the hit another value and stays on it, wherever it moves. */
+  replaceValue(value: Uint8Array, start: number, end: number): void {
+    assert(this.found, 'there is no entry to give a value to')
+    const { store, pages, base, slot } = this
+    store.willChange(base)
+    if (!pages.rewriteValue(base, slot, value, start, end)) {
+      const length = pages.copyKey(base, slot, hitKey)
+      assert(length + end - start <= MAX_ENTRY, 'an entry is longer than a quarter page')
+      pages.removeLeafEntry(base, slot)
+      this.insertIntoFull(hitKey, length, value, start, end)
+    }
+    this.land(this.base, this.slot)
+  }
+
+  /** Removes the entry of the hit. Afterwards the tree is positioned nowhere. */
+  remove(): void {
+    assert(this.found, 'there is no entry to remove')
+    const { store, pages, path, base, slot } = this
+    store.willChange(base)
+    this.found = false
+    const length = pages.copyKey(base, slot, hitKey)
+    pages.removeLeafEntry(base, slot)
+    if (!isSparse(path, base) || !mayMerge(path, base)) return
+    path.descend(hitKey, length)
+    rebalance(path, 0)
+  }
+
+  /**
+   * Frees up to about `maxPages` pages of a tree nobody uses any more, the root last; true when all are gone. State is in the
+   * tree itself, so it may be gone on with after a restart. Leaves are freed unread: pages their values refer to are the caller's.
+   */
+  dropSlice(maxPages: number): boolean {
+    const { store, pages } = this
+    this.found = false
+    for (let budget = maxPages; ; ) {
+      store.beginOperation()
+      let base = store.fetch(this.root)
+      if (pages.level(base) === 0 || pages.count(base) === 0) {
+        store.free(this.root)
+        return true
+      }
+      if (budget <= 0) return false
+      let parent = base
+      while (pages.level(base) > 1 && pages.count(base) > 0) {
+        parent = base
+        base = store.fetch(pages.child(base, pages.count(base) - 1))
+      }
+      const emptied = pages.count(base) === 0
+      if (emptied) base = parent
+      store.willChange(base)
+      for (let count = pages.count(base); count > 0 && budget > 0; budget--) {
+        count--
+        store.free(pages.child(base, count))
+        pages.removeInnerEntry(base, count)
+        if (emptied) break
+      }
+    }
+  }
+
+  /** Checks every page; tells each problem found. Reads the whole tree in one go, an operation per page. */
+  verify(report: (problem: string) => void): TreeStatistics {
+    this.found = false
+    return verifyTree(this.store, this.pages, this.tree, this.root, report)
+  }
+
+  /** The leaf responsible for a key. */
+  leafFor(key: Uint8Array, length: number): FrameBase {
+    const { store, pages } = this
+    let base = store.fetch(this.root)
+    while (pages.level(base) !== 0) base = store.fetch(pages.child(base, pages.searchInner(base, key, length)))
+    return base
+  }
+
+  /** Takes over what searchLeaf returned. */
+  private land(base: FrameBase, slot: number): boolean {
+    this.base = base
+    if (slot < 0) {
+      this.slot = ~slot
+      this.found = false
+      return false
+    }
+    this.slot = slot
+    this.valueOffset = this.pages.valueOffset(base, slot)
+    this.valueLength = this.pages.valueLength(base, slot)
+    this.found = true
+    return true
+  }
+
+  /** Inserts at the hit by compacting or splitting the leaf. */
+  private insertIntoFull(key: Uint8Array, length: number, value: Uint8Array, start: number, end: number): void {
+    newcomer.slot = this.slot
+    newcomer.key = key
+    newcomer.length = length
+    newcomer.value = value
+    newcomer.start = start
+    newcomer.end = end
+    if (makeRoom(this.pages, this.base, newcomer)) {
+      this.pages.insertLeafEntry(this.base, this.slot, key, length, value, start, end)
+      this.pages.noteInsert(this.base, this.slot)
+    } else {
+      this.base = splitLeafFor(this.path, newcomer)
+      this.slot = newcomer.slot
+    }
+  }
+
+  private rememberLastLeaf(base: FrameBase): void {
+    this.lastLeaf = base
+    this.lastLeafPage = this.pages.pageId(base)
+    this.lastLeafVersion = this.store.version(base)
+  }
+
+  /** Whether the last leaf is known and the key is larger than its last one, and so than all. */
+  private isBeyondLast(key: Uint8Array, length: number): boolean {
+    const { pages, lastLeaf } = this
+    if (this.store.version(lastLeaf) !== this.lastLeafVersion) return false
+    return pages.isBeyondLeaf(lastLeaf, key, length)
+  }
+}
