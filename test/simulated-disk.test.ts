@@ -393,6 +393,8 @@ describe('faults', () => {
     expect(outcomes(disk, sectors)).toContain('aba')
     // Writing the sector again makes it dirty again.
     write(file, c(1), 10)
+    expect(sectors(disk.crash(new Prng(1), 'all'))).toBe('baa')
+    expect(sectors(disk.crash(new Prng(1), 'none'))).toBe('aaa')
     file.syncSync()
     expect(sectors(disk.crash(new Prng(1), 'none'))).toBe('baa')
   })

@@ -1,0 +1,176 @@
+import { hostname } from 'node:os'
+import { threadId } from 'node:worker_threads'
+import { DirectoryLockedError, type ErrorCode, NextkeyError } from '../base/errors.js'
+import type { Clock } from '../platform/clock.js'
+import type { DirectoryLocker, LockFile } from '../platform/directory-locker.js'
+
+/**
+ * One owner per directory (D15).
+ *
+ * Rules:
+ * 1. The kernel's lock on the lock file alone decides. What the file says is for messages: it may be out of date, cut or missing.
+ * 2. Whoever writes holds the lock alone; read-only openings share it among themselves. So "somebody has it open" needs
+ *    no counting, and ends with the holder's last descriptor: on close, exit, crash or kill -9.
+ * 3. Where the lock cannot be taken for want of support, opening is refused. Another mechanism would not see this one.
+ * 4. The lock file is never removed.
+ */
+export interface DirectoryLock {
+  /** The directory, free of symbolic links. */
+  readonly directory: string
+  /** Lets the next one in. A second call does nothing. */
+  release(): void
+}
+
+export interface DirectoryLockOptions {
+  locker: DirectoryLocker
+  clock: Clock
+  /** How long to go on trying while somebody else has it, in ms. Default 0: one attempt. */
+  waitMs?: number
+  /** Where the caller opened the database, for the message others get. */
+  openedAt?: string
+  /** Shares the directory with other readers. Default false. */
+  readOnly?: boolean
+}
+
+const RETRY_INTERVAL_MS = 50
+
+/**
+ * Takes the lock of an existing directory. Throws DirectoryLockedError if somebody else has it all the time that was given;
+ * ERR_LOCK_UNSUPPORTED if it cannot be taken here; ERR_IO or ERR_DISK_FULL if the lock file cannot be opened.
+ */
+export async function lockDirectory(path: string, options: DirectoryLockOptions): Promise<DirectoryLock> {
+  const { locker, clock, waitMs = 0, openedAt, readOnly = false } = options
+  const file = await openLockFile(locker, path, readOnly)
+  try {
+    const deadline = clock.now() + waitMs
+    while (!file.tryLock(readOnly)) {
+      const left = deadline - clock.now()
+      if (left <= 0) throw refusal(file, waitMs)
+      await sleep(clock, Math.min(RETRY_INTERVAL_MS, left))
+    }
+  } catch (error) {
+    file.close()
+    throw error
+  }
+  file.writeNote(JSON.stringify(describeSelf(clock, readOnly, openedAt)))
+  return new HeldLock(file)
+}
+
+class HeldLock implements DirectoryLock {
+  readonly directory: string
+  readonly #file: LockFile
+  #released = false
+
+  constructor(file: LockFile) {
+    this.directory = file.directory
+    this.#file = file
+  }
+
+  release(): void {
+    if (this.#released) return
+    this.#released = true
+    this.#file.writeNote('')
+    this.#file.close()
+  }
+}
+
+/** Somebody waits for the lock, so the process stays alive for it. */
+function sleep(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.setTimer(ms, resolve, true))
+}
+
+async function openLockFile(locker: DirectoryLocker, path: string, readOnly: boolean): Promise<LockFile> {
+  try {
+    return await locker.open(path, readOnly)
+  } catch (error) {
+    if (error instanceof NextkeyError) throw error
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new NextkeyError(OPEN_ERRORS[code ?? ''] ?? 'ERR_IO', `the lock file in ${path} cannot be opened: ${message}`, { cause: error })
+  }
+}
+
+const OPEN_ERRORS: Record<string, ErrorCode> = {
+  ENOSPC: 'ERR_DISK_FULL',
+  EDQUOT: 'ERR_DISK_FULL',
+  EACCES: 'ERR_LOCK_UNSUPPORTED',
+  EPERM: 'ERR_LOCK_UNSUPPORTED',
+  EROFS: 'ERR_LOCK_UNSUPPORTED',
+}
+
+/** What a holder leaves for others to read. */
+interface Holder {
+  pid?: number
+  host?: string
+  /** Worker thread; 0 is the main one. */
+  thread?: number
+  /** ISO 8601. */
+  since?: string
+  /** The program, as started. */
+  program?: string
+  cwd?: string
+  mode?: 'read-only' | 'read-write'
+  openedAt?: string
+}
+
+function describeSelf(clock: Clock, readOnly: boolean, openedAt: string | undefined): Holder {
+  return {
+    pid: process.pid,
+    host: hostname(),
+    thread: threadId,
+    since: new Date(clock.wallTime()).toISOString(),
+    program: process.argv[1] ?? process.title,
+    cwd: process.cwd(),
+    mode: readOnly ? 'read-only' : 'read-write',
+    ...(openedAt === undefined ? {} : { openedAt }),
+  }
+}
+
+function refusal(file: LockFile, waitMs: number): DirectoryLockedError {
+  const holder = parseHolder(file.readNote())
+  const waited = waitMs > 0 ? ` (waited ${waitMs} ms)` : ''
+  return new DirectoryLockedError(`${file.directory} is already open ${nameHolder(holder)}${waited}. ${advice(holder, waitMs)}`, { ...holder })
+}
+
+function nameHolder(holder: Holder): string {
+  if (holder.pid === undefined) return 'elsewhere; who has it is not known'
+  const since = holder.since === undefined ? '' : ` since ${holder.since}`
+  const mode = holder.mode === 'read-only' ? ', read-only' : ''
+  if (!isThisProcess(holder)) return `in process ${holder.pid} on ${holder.host} (${holder.program} in ${holder.cwd})${since}${mode}`
+  const where = holder.thread === threadId ? 'in this process' : `in another thread of this process (thread ${holder.thread})`
+  const place = holder.openedAt === undefined ? '' : `, opened at ${holder.openedAt}`
+  return `${where}${since}${mode}${place}`
+}
+
+function advice(holder: Holder, waitMs: number): string {
+  if (isThisProcess(holder)) return 'Close it first, or share the one that is open'
+  if (waitMs > 0) return 'Close it there first'
+  return 'Close it there first, or pass { waitForLock: ms } to wait for it'
+}
+
+function isThisProcess(holder: Holder): boolean {
+  return holder.pid === process.pid && holder.host === hostname()
+}
+
+/** Only fields of the right type: the note may be cut, old, or somebody's joke. */
+function parseHolder(note: string): Holder {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(note)
+  } catch {
+    return {}
+  }
+  if (typeof parsed !== 'object' || parsed === null) return {}
+  const fields = Object.entries(parsed).filter(([name, value]) => typeof value === HOLDER_FIELDS[name as keyof Holder])
+  return Object.fromEntries(fields)
+}
+
+const HOLDER_FIELDS: Readonly<Record<keyof Holder, 'number' | 'string'>> = {
+  pid: 'number',
+  host: 'string',
+  thread: 'number',
+  since: 'string',
+  program: 'string',
+  cwd: 'string',
+  mode: 'string',
+  openedAt: 'string',
+}
