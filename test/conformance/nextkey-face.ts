@@ -1,0 +1,172 @@
+/**
+ * The part of the public API that the conformance runner and the history workloads use, as they use it. The adapters are written against these
+ * shapes, so that what they ask of the product stands in one place; `loadFace` binds them to the engine.
+ */
+
+export type FaceIsolation = 'read-uncommitted' | 'read-committed' | 'repeatable-read' | 'serializable' | 'snapshot'
+export type FaceRow = Record<string, unknown>
+
+export interface FaceRange {
+  readonly index?: string
+  /** Equality on every column of the key or index: a value, or an array for a compound one. */
+  readonly eq?: unknown
+  /** Equality with one of these. */
+  readonly in?: readonly unknown[]
+  /** Equality on the first columns; in a secondary index it may go on into the primary key. Further bounds narrow it. */
+  readonly prefix?: readonly unknown[]
+  readonly gt?: unknown
+  readonly gte?: unknown
+  readonly lt?: unknown
+  readonly lte?: unknown
+  readonly reverse?: boolean
+  readonly limit?: number
+  /** A condition no index helps with. */
+  where?(row: FaceRow): boolean
+}
+
+export interface FaceWait {
+  readonly wait?: 'nowait' | 'skip' | number
+}
+
+export interface FaceLocking extends FaceWait {
+  readonly lock?: 'share' | 'update'
+}
+
+export type FaceUpdater = (row: FaceRow) => FaceRow
+
+export interface FaceInsertOptions extends FaceWait {
+  readonly onDuplicate?: 'ignore' | 'replace' | FaceUpdater
+}
+
+export interface FaceInsertResult {
+  readonly inserted: number
+  /** Rows that were there and were changed by `onDuplicate`'s function. */
+  readonly updated: number
+  /** Rows that were removed for the sake of `onDuplicate: 'replace'`. */
+  readonly replaced: number
+  /** First value the table's counter gave to a row that was inserted. */
+  readonly firstGenerated?: number
+}
+
+/** An index entry, read without its row. For the primary index `key` and `primaryKey` are the same. */
+export interface FaceEntry {
+  readonly key: unknown
+  readonly primaryKey: unknown
+}
+
+export interface FaceCursor<T> extends AsyncIterable<T> {
+  toArray(): Promise<T[]>
+}
+
+export interface FaceTable {
+  readonly name: string
+  truncate(): Promise<void>
+  createIndex(name: string, definition: { on: string | readonly string[]; unique?: boolean }): Promise<void>
+  setAutoIncrement(next: number): Promise<void>
+}
+
+export interface FaceTransaction {
+  /** As `db.locks()` names it. */
+  readonly id: number
+  get(table: FaceTable, key: unknown, options?: FaceLocking): Promise<FaceRow | undefined>
+  values(table: FaceTable, range: FaceRange, options?: FaceLocking): FaceCursor<FaceRow>
+  entries(table: FaceTable, range: FaceRange, options?: FaceLocking): FaceCursor<FaceEntry>
+  insert(table: FaceTable, row: FaceRow, options?: FaceInsertOptions): Promise<unknown>
+  insertMany(table: FaceTable, rows: readonly FaceRow[], options?: FaceInsertOptions): Promise<FaceInsertResult>
+  /** A source that reads through this same transaction is part of the statement. */
+  insertFrom(table: FaceTable, source: AsyncIterable<FaceRow>, options?: { map(row: FaceRow): FaceRow } & FaceWait): Promise<FaceInsertResult>
+  /** Resolves to whether there was such a row. */
+  update(table: FaceTable, key: unknown, change: FaceRow | FaceUpdater, options?: FaceWait): Promise<boolean>
+  delete(table: FaceTable, key: unknown, options?: FaceWait): Promise<boolean>
+  updateRange(table: FaceTable, range: FaceRange, change: FaceUpdater, options?: FaceWait): Promise<number>
+  deleteRange(table: FaceTable, range: FaceRange, options?: FaceWait): Promise<number>
+  savepoint(): unknown
+  rollbackTo(savepoint: unknown): Promise<void>
+  lockTable(table: FaceTable, mode: 'read' | 'write'): Promise<void>
+  commit(): Promise<void>
+  rollback(): Promise<void>
+}
+
+/** The same operations, synchronous; a lock that would have to wait throws at once. */
+export interface FaceSyncTransaction {
+  get(table: FaceTable, key: unknown, options?: FaceLocking): FaceRow | undefined
+  entries(table: FaceTable, range: FaceRange, options?: FaceLocking): Iterable<FaceEntry>
+  insert(table: FaceTable, row: FaceRow): unknown
+  update(table: FaceTable, key: unknown, change: FaceRow | FaceUpdater): boolean
+  delete(table: FaceTable, key: unknown): boolean
+}
+
+export interface FaceSnapshot {
+  get(table: FaceTable, key: unknown): FaceRow | undefined
+  values(table: FaceTable, range: FaceRange): Iterable<FaceRow>
+  entries(table: FaceTable, range: FaceRange): Iterable<FaceEntry>
+  close(): void
+}
+
+export interface FaceLock {
+  readonly transaction: number
+  readonly table: string
+  readonly index?: string
+  /** The index key; a value, or an array for a compound one. */
+  readonly key?: unknown
+  readonly primaryKey?: unknown
+  readonly supremum?: boolean
+  readonly mode: 'S' | 'X' | 'IS' | 'IX' | 'AUTO-INC'
+  readonly kind: 'record' | 'gap' | 'next-key' | 'insert-intention' | 'table'
+  readonly status: 'granted' | 'waiting'
+}
+
+export interface FaceMetadataLock {
+  /** The transaction, or undefined for a statement outside any (DDL, freeze). */
+  readonly transaction?: number
+  readonly object: string
+  readonly status: 'granted' | 'waiting'
+}
+
+export interface FaceTransactionOptions {
+  readonly isolation?: FaceIsolation
+  readonly snapshotNow?: boolean
+  readonly readOnly?: boolean
+}
+
+export interface FaceDatabase {
+  table(
+    name: string,
+    definition: {
+      key: string | readonly string[]
+      autoIncrement?: boolean
+      indexes?: Record<string, { on: string | readonly string[]; unique?: boolean }>
+    },
+  ): Promise<FaceTable>
+  begin(options?: FaceTransactionOptions): Promise<FaceTransaction>
+  transactionSync<T>(work: (tx: FaceSyncTransaction) => T, options?: FaceTransactionOptions): T
+  snapshot(): FaceSnapshot
+  locks(): FaceLock[]
+  metadataLocks(): FaceMetadataLock[]
+  /** Resolves when nothing is left to purge but what an open view may need. */
+  purge(): Promise<void>
+  renameTable(from: string, to: string): Promise<void>
+  dropTable(name: string): Promise<void>
+  freeze(work: () => Promise<void>): Promise<void>
+  close(): Promise<void>
+}
+
+export interface Face {
+  open(
+    directory: string,
+    options?: {
+      durability?: 'sync' | 'write' | 'lazy'
+      autoIncrementLockMode?: 0 | 1 | 2
+      cacheSize?: number
+      lockWaitTimeout?: number
+      isolation?: FaceIsolation
+    },
+  ): Promise<FaceDatabase>
+}
+
+/** The engine of this repository. Rejects when it cannot be loaded. */
+export async function loadFace(): Promise<Face> {
+  const module = (await import(new URL('../../src/index.ts', import.meta.url).href)) as Partial<Face>
+  if (typeof module.open !== 'function') throw new Error('src/index.ts does not export open()')
+  return module as Face
+}

@@ -1,0 +1,300 @@
+/**
+ * A SQL connection on top of the API: isolation level, autocommit flag, BEGIN … COMMIT, savepoints by name, LOCK TABLES, FLUSH TABLES WITH
+ * READ LOCK. A statement outside a transaction is one of its own; a plain read there is a snapshot read, which SERIALIZABLE leaves alone too.
+ */
+import type { Finished } from './adapter.js'
+import type { IsolationCode, StatementResult, Step } from './format.js'
+import type { FaceDatabase, FaceIsolation, FaceTransaction } from './nextkey-face.js'
+import { insert, insertSelect, isPlainRead, isRead, type OpenTable, read, readSnapshot, remove, type StatementContext, update } from './nextkey-statements.js'
+
+export const ISOLATION_OF: Readonly<Record<IsolationCode, FaceIsolation>> = {
+  RU: 'read-uncommitted',
+  RC: 'read-committed',
+  RR: 'repeatable-read',
+  SER: 'serializable',
+}
+
+/** The error codes of the golden data. */
+const GOLDEN_CODE: Readonly<Record<string, string>> = {
+  ERR_DEADLOCK: 'deadlock',
+  ERR_DUPLICATE_KEY: 'duplicateKey',
+  ERR_LOCK_NOT_AVAILABLE: 'lockNotAvailable',
+  ERR_LOCK_WAIT_TIMEOUT: 'lockWaitTimeout',
+  ERR_READ_ONLY: 'readOnlyTransaction',
+  ERR_CONFLICT: 'recordChanged',
+  ERR_TABLE_CHANGED: 'tableDefinitionChanged',
+  ERR_NO_SUCH_TABLE: 'noSuchTable',
+  ERR_AUTO_INCREMENT_EXHAUSTED: 'autoIncReadFailed',
+}
+
+/** Errors that end the whole transaction. */
+const ENDS_TRANSACTION: ReadonlySet<string> = new Set(['ERR_DEADLOCK', 'ERR_CONFLICT'])
+
+/** What the sessions of one run share. */
+export interface Shared {
+  db(): FaceDatabase
+  table(name: string | undefined): OpenTable
+  /** Schema calls, purge, restart: whatever is not a session's own. */
+  administer(step: Step): Promise<StatementResult>
+}
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown } | undefined)?.code
+  return typeof code === 'string' ? code : ''
+}
+
+export function goldenError(error: unknown): { code: string; message?: string } {
+  const code = codeOf(error)
+  const golden = GOLDEN_CODE[code]
+  if (golden !== undefined) return { code: golden }
+  return { code: code || 'unexpected', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+}
+
+/** Schema changes commit the session's open transaction first. */
+const SCHEMA_CHANGES: ReadonlySet<string> = new Set(['truncate', 'createIndex', 'dropTable', 'renameTable', 'setAutoIncrement'])
+const ADMINISTRATION: ReadonlySet<string> = new Set([...SCHEMA_CHANGES, 'waitForPurge', 'restartServer', 'sleep'])
+
+const NOTHING_AFFECTED: StatementResult = { affected: 0 }
+
+export class Session {
+  readonly #shared: Shared
+  #isolation: FaceIsolation
+  #autocommit = true
+  #lockWaitTimeout: number | undefined
+  #lastInsertId = 0
+  /** Begun by BEGIN, or by the first statement without autocommit. */
+  #open: FaceTransaction | undefined
+  /** Holds the locks of LOCK TABLES until they are given up; statements meanwhile run in it. */
+  #tableLocks: FaceTransaction | undefined
+  /** The transaction of the one autocommit statement under way. */
+  #single: FaceTransaction | undefined
+  #savepoints = new Map<string, { tx: FaceTransaction; mark: unknown } | undefined>()
+  #thaw: (() => void) | undefined
+
+  constructor(shared: Shared, isolation: FaceIsolation) {
+    this.#shared = shared
+    this.#isolation = isolation
+  }
+
+  /** Ids of the transactions that are this session's. */
+  get transactionIds(): number[] {
+    return [this.#open, this.#tableLocks, this.#single].flatMap((tx) => (tx === undefined ? [] : [tx.id]))
+  }
+
+  /** Whether a wait of this session ends by itself soon. */
+  get timesOut(): boolean {
+    return this.#lockWaitTimeout !== undefined
+  }
+
+  async run(step: Step): Promise<Finished> {
+    try {
+      return { result: await this.#perform(step) }
+    } catch (error) {
+      return { error: goldenError(error) }
+    }
+  }
+
+  /** Rolls back whatever is open. */
+  async end(): Promise<void> {
+    this.#thaw?.()
+    const open = [this.#open, this.#tableLocks].filter((tx) => tx !== undefined)
+    this.#forgetTransaction()
+    this.#tableLocks = undefined
+    for (const tx of open) await tx.rollback()
+  }
+
+  /** The server went away and with it everything this session had open. */
+  disconnect(): void {
+    this.#forgetTransaction()
+    this.#tableLocks = undefined
+  }
+
+  #perform(step: Step): Promise<StatementResult> | StatementResult {
+    const { op, args } = step
+    switch (op) {
+      case 'begin':
+        return this.#begin(args.consistentSnapshot === true, args.readOnly === true)
+      case 'commit':
+      case 'rollback':
+        return this.#finish(op)
+      case 'savepoint':
+        return this.#savepoint(args.name ?? '')
+      case 'rollbackToSavepoint':
+        return this.#rollbackTo(args.name ?? '')
+      case 'setAutocommit':
+        return this.#setAutocommit(args.on === true)
+      case 'setIsolation':
+        this.#isolation = ISOLATION_OF[args.level ?? 'RR']
+        return NOTHING_AFFECTED
+      case 'setLockWaitTimeout':
+      case 'setMetadataLockTimeout':
+        this.#lockWaitTimeout = (args.seconds ?? 0) * 1000
+        return NOTHING_AFFECTED
+      case 'lastInsertId':
+        return { rows: [{ id: this.#lastInsertId }] }
+      case 'noop':
+        return { rows: [{ one: 1 }] }
+      case 'lockTables':
+        return this.#lockTables(args.tables ?? [])
+      case 'unlockTables':
+        return this.#unlockTables()
+      case 'flushTablesWithReadLock':
+        return this.#freeze()
+      default:
+        return ADMINISTRATION.has(op) ? this.#administer(step) : this.#statement(step)
+    }
+  }
+
+  async #begin(snapshotNow: boolean, readOnly: boolean): Promise<StatementResult> {
+    await this.#finish('commit')
+    if (this.#tableLocks !== undefined) await this.#unlockTables()
+    this.#open = await this.#beginTransaction({ snapshotNow, readOnly })
+    return NOTHING_AFFECTED
+  }
+
+  #beginTransaction(options: { snapshotNow?: boolean; readOnly?: boolean } = {}): Promise<FaceTransaction> {
+    const snapshotNow = options.snapshotNow === true ? { snapshotNow: true } : {}
+    const readOnly = options.readOnly === true ? { readOnly: true } : {}
+    return this.#shared.db().begin({ isolation: this.#isolation, ...snapshotNow, ...readOnly })
+  }
+
+  #forgetTransaction(): void {
+    this.#open = undefined
+    this.#savepoints.clear()
+  }
+
+  async #finish(how: 'commit' | 'rollback'): Promise<StatementResult> {
+    const tx = this.#open
+    if (tx === undefined) return NOTHING_AFFECTED
+    await tx[how]()
+    this.#forgetTransaction()
+    return NOTHING_AFFECTED
+  }
+
+  #savepoint(name: string): StatementResult {
+    this.#savepoints.set(name, this.#open && { tx: this.#open, mark: this.#open.savepoint() })
+    return NOTHING_AFFECTED
+  }
+
+  async #rollbackTo(name: string): Promise<StatementResult> {
+    const savepoint = this.#savepoints.get(name)
+    if (savepoint !== undefined) await savepoint.tx.rollbackTo(savepoint.mark)
+    // Set before the transaction had begun: nothing precedes it.
+    else if (this.#savepoints.has(name)) await this.#finish('rollback')
+    return NOTHING_AFFECTED
+  }
+
+  async #setAutocommit(on: boolean): Promise<StatementResult> {
+    if (on) await this.#finish('commit')
+    this.#autocommit = on
+    return NOTHING_AFFECTED
+  }
+
+  async #lockTables(tables: readonly { table: string; mode: string }[]): Promise<StatementResult> {
+    await this.#finish('commit')
+    await this.#unlockTables()
+    const tx = await this.#beginTransaction()
+    this.#tableLocks = tx
+    for (const { table, mode } of tables) await tx.lockTable(this.#shared.table(table).handle, mode === 'write' ? 'write' : 'read')
+    return NOTHING_AFFECTED
+  }
+
+  async #unlockTables(): Promise<StatementResult> {
+    this.#thaw?.()
+    const tx = this.#tableLocks
+    this.#tableLocks = undefined
+    await tx?.commit()
+    return NOTHING_AFFECTED
+  }
+
+  /** Resolves once everything is frozen; the thaw comes with UNLOCK TABLES. */
+  #freeze(): Promise<StatementResult> {
+    return new Promise((resolve, reject) => {
+      const thawed = new Promise<void>((thaw) => {
+        this.#thaw = () => {
+          this.#thaw = undefined
+          thaw()
+        }
+      })
+      this.#shared
+        .db()
+        .freeze(() => {
+          resolve(NOTHING_AFFECTED)
+          return thawed
+        })
+        .catch(reject)
+    })
+  }
+
+  async #administer(step: Step): Promise<StatementResult> {
+    if (SCHEMA_CHANGES.has(step.op)) await this.#finish('commit')
+    return this.#shared.administer(step)
+  }
+
+  #context(): StatementContext {
+    return {
+      table: (name) => this.#shared.table(name),
+      lockWaitTimeout: this.#lockWaitTimeout,
+      locksSource: this.#isolation === 'repeatable-read' || this.#isolation === 'serializable' || this.#isolation === 'snapshot',
+      generated: (id) => {
+        this.#lastInsertId = id
+      },
+    }
+  }
+
+  async #statement(step: Step): Promise<StatementResult> {
+    const current = this.#open ?? this.#tableLocks
+    if (current === undefined && this.#autocommit) return this.#autocommitStatement(step)
+    const tx = current ?? (await this.#beginTransaction())
+    if (current === undefined) this.#open = tx
+    try {
+      return await this.#execute(tx, step)
+    } catch (error) {
+      if (ENDS_TRANSACTION.has(codeOf(error)) && tx === this.#open) this.#forgetTransaction()
+      throw error
+    }
+  }
+
+  async #autocommitStatement(step: Step): Promise<StatementResult> {
+    if (isPlainRead(step.op) && this.#isolation !== 'read-uncommitted') {
+      const view = this.#shared.db().snapshot()
+      try {
+        return readSnapshot(this.#context(), view, step.args)
+      } finally {
+        view.close()
+      }
+    }
+    const tx = await this.#beginTransaction()
+    this.#single = tx
+    try {
+      const result = await this.#execute(tx, step)
+      await tx.commit()
+      return result
+    } catch (error) {
+      if (!ENDS_TRANSACTION.has(codeOf(error))) await tx.rollback()
+      throw error
+    } finally {
+      this.#single = undefined
+    }
+  }
+
+  #execute(tx: FaceTransaction, { op, args }: Step): Promise<StatementResult> {
+    const context = this.#context()
+    if (isRead(op)) return read(context, tx, op, args)
+    switch (op) {
+      case 'update':
+        return update(context, tx, args)
+      case 'delete':
+        return remove(context, tx, args)
+      case 'insertSelect':
+        return insertSelect(context, tx, args)
+      case 'insert':
+      case 'insertIgnore':
+      case 'upsert':
+      case 'replace':
+        return insert(context, tx, op, args)
+      default:
+        throw new Error(`the adapter does not know the operation ${op}`)
+    }
+  }
+}
