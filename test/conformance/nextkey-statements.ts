@@ -75,7 +75,10 @@ function matches(row: FaceRow, { column, cmp, value }: Filter): boolean {
   }
 }
 
-/** The access path as a range of the API. */
+/**
+ * The access path as a range of the API. The order asked for is that of the bounded column: under an equality it says nothing, and the servers
+ * read forwards.
+ */
 export function rangeOf(spec: TableSpec, path: AccessPath): FaceRange {
   const columns = indexColumns(spec, path.index)
   const bound = (value: Value) => (columns.length === 1 ? value : [...(path.prefix ?? []), value])
@@ -88,7 +91,7 @@ export function rangeOf(spec: TableSpec, path: AccessPath): FaceRange {
     ...(path.prefix === undefined ? {} : { prefix: path.prefix }),
     ...(path.lower === undefined ? {} : { [path.lowerInclusive === true ? 'gte' : 'gt']: bound(path.lower) }),
     ...(path.upper === undefined ? {} : { [path.upperInclusive === true ? 'lte' : 'lt']: bound(path.upper) }),
-    ...(path.order === 'desc' ? { reverse: true } : {}),
+    ...(path.order === 'desc' && path.key === undefined ? { reverse: true } : {}),
     ...(path.limit === undefined ? {} : { limit: path.limit }),
     ...(filter === undefined ? {} : { where: (row: FaceRow) => filter.every((condition) => matches(row, condition)) }),
   }
