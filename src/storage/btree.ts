@@ -3,7 +3,7 @@ import type { FrameBase, PageId, TreeId } from '../base/ids.js'
 import { splitLeafFor } from './btree-grow.js'
 import { TreePath } from './btree-path.js'
 import { isSparse, mayMerge, rebalance } from './btree-shrink.js'
-import { type TreeStatistics, verifyTree } from './btree-verify.js'
+import { type TreeStatistics, TreeVerification } from './btree-verify.js'
 import { Page, PageType } from './page-format.js'
 import type { PageStore } from './page-store.js'
 import { heapStart, MAX_ENTRY, type SlottedPages } from './slotted-page.js'
@@ -108,10 +108,10 @@ export class BTree {
   replaceValue(value: Uint8Array, start: number, end: number): void {
     assert(this.found, 'there is no entry to give a value to')
     const { store, pages, base, slot } = this
+    assert(pages.keyLength(base, slot) + end - start <= MAX_ENTRY, 'an entry is longer than a quarter page')
     store.willChange(base)
     if (!pages.rewriteValue(base, slot, value, start, end)) {
       const length = pages.copyKey(base, slot, hitKey)
-      assert(length + end - start <= MAX_ENTRY, 'an entry is longer than a quarter page')
       pages.removeLeafEntry(base, slot)
       this.insertIntoFull(hitKey, length, value, start, end)
     }
@@ -163,10 +163,17 @@ export class BTree {
     }
   }
 
-  /** Checks every page; tells each problem found. Reads the whole tree in one go, an operation per page. */
+  /** A check of the whole tree, to be done step by step; tells each problem found. */
+  verification(report: (problem: string) => void): TreeVerification {
+    return new TreeVerification(this.store, this.pages, this.tree, this.root, report)
+  }
+
+  /** The same in one go. */
   verify(report: (problem: string) => void): TreeStatistics {
     this.found = false
-    return verifyTree(this.store, this.pages, this.tree, this.root, report)
+    const verification = this.verification(report)
+    while (!verification.step());
+    return verification.statistics
   }
 
   /** The leaf responsible for a key. */

@@ -346,7 +346,7 @@ export class SlottedPages {
     for (let i = prefix + Slot.HeadBytes; i < prefix + suffix; i++) u8[at++] = key[i]
   }
 
-  /** Takes a slot out of a leaf. */
+  /** Takes a slot out of a leaf. An emptied one has no garbage. */
   removeLeafEntry(base: FrameBase, slot: number): void {
     this.dropRecord(base, slot)
     const slots = (base + Page.HeaderSize) >> 2
@@ -354,6 +354,9 @@ export class SlottedPages {
     this.u8.copyWithin((slots + (slot << 1)) << 2, (slots + (slot << 1) + 2) << 2, (slots + (count << 1)) << 2)
     this.u16[(base + Page.Count) >> 1] = count - 1
     this.u16[(base + LeafRun.Field) >> 1] = 0
+    if (count > 1) return
+    this.u16[(base + Page.HeapTop) >> 1] = heapStart(this.prefixLength(base))
+    this.u16[(base + Page.Garbage) >> 1] = 0
   }
 
   /** Takes a slot out of an inner page. A new slot 0 gives up its key. */

@@ -26,6 +26,9 @@ export class TreeCursor {
   valueOffset = 0
   valueLength = 0
 
+  /** Whether the last `seek` found the key itself. */
+  exact = false
+
   /** 1 while the cursor stands before the entry at `slot`, its own being gone. */
   private between = 0
   private readonly heldKey: Uint8Array = keyScratch()
@@ -126,6 +129,7 @@ export class TreeCursor {
   private search(key: Uint8Array, length: number): number {
     this.base = this.tree.leafFor(key, length)
     const slot = this.pages.searchLeaf(this.base, key, length)
+    this.exact = slot >= 0
     return slot < 0 ? ~slot : slot
   }
 
