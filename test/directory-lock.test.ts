@@ -60,7 +60,9 @@ interface Other {
 
 /** Another process that tries to lock; resolves once it has said how that went. */
 async function startProcess(options: object = {}): Promise<Other> {
-  const child = spawn(process.execPath, ['--import', 'tsx', FIXTURE, directory, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--import', 'tsx', FIXTURE, directory, JSON.stringify(options)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   cleanups.push(() => kill(child))
   for await (const line of createInterface({ input: child.stdout })) return { process: child, report: JSON.parse(line) as Report }
   throw new Error('the other process ended without a word')

@@ -43,7 +43,12 @@ function code(action: () => unknown): unknown {
 }
 
 /** What many crashes of one moment leave, each rendered by `look`. */
-function outcomes(disk: SimulatedDisk, look: (after: SimulatedDisk) => string, mode: 'random' | 'torn' = 'random', crashes = 400): Set<string> {
+function outcomes(
+  disk: SimulatedDisk,
+  look: (after: SimulatedDisk) => string,
+  mode: 'random' | 'torn' = 'random',
+  crashes = 400,
+): Set<string> {
   const seen = new Set<string>()
   const random = new Prng(7)
   for (let i = 0; i < crashes; i++) seen.add(look(disk.crash(random, mode)))
@@ -194,7 +199,10 @@ describe('a crash', () => {
     file.syncSync()
     write(file, b(100), 50)
     write(file, c(100), 100)
-    const look = (after: SimulatedDisk): string => Buffer.from(contentOf(after)).toString('latin1').replace(/(.)\1*/g, (run) => `${run[0]}${run.length} `)
+    const look = (after: SimulatedDisk): string =>
+      Buffer.from(contentOf(after))
+        .toString('latin1')
+        .replace(/(.)\1*/g, (run) => `${run[0]}${run.length} `)
     expect([...outcomes(disk, look)].sort()).toEqual(['a50 b100 a362 ', 'a50 b50 c100 a312 ', 'a512 '])
   })
 
@@ -519,7 +527,7 @@ describe('asynchronous calls', () => {
       const order: number[] = []
       const calls = [0, 1, 2].map((i) => file.write(a(SECTOR), 0, SECTOR, i * SECTOR).then(() => order.push(i)))
       expect(disk.pending).toBe(3)
-      while (disk.completeOne()) continue
+      while (disk.pending > 0) disk.completeOne()
       await Promise.all(calls)
       orders.add(order.join(''))
     }

@@ -128,7 +128,9 @@ function describeSelf(clock: Clock, readOnly: boolean, openedAt: string | undefi
 function refusal(file: LockFile, waitMs: number): DirectoryLockedError {
   const holder = parseHolder(file.readNote())
   const waited = waitMs > 0 ? ` (waited ${waitMs} ms)` : ''
-  return new DirectoryLockedError(`${file.directory} is already open ${nameHolder(holder)}${waited}. ${advice(holder, waitMs)}`, { ...holder })
+  return new DirectoryLockedError(`${file.directory} is already open ${nameHolder(holder)}${waited}. ${advice(holder, waitMs)}`, {
+    ...holder,
+  })
 }
 
 function nameHolder(holder: Holder): string {

@@ -86,13 +86,14 @@ class NodeFile implements File {
   }
 
   size(): number {
-    return fs.fstatSync(this.#fd).size
+    return fs.fstatSync(this.#descriptor()).size
   }
 
   readSync(buffer: Uint8Array, offset: number, length: number, position: number): number {
+    const fd = this.#descriptor()
     let done = 0
     while (done < length) {
-      const count = fs.readSync(this.#fd, buffer, offset + done, length - done, position + done)
+      const count = fs.readSync(fd, buffer, offset + done, length - done, position + done)
       if (count === 0) break
       done += count
     }
@@ -100,17 +101,18 @@ class NodeFile implements File {
   }
 
   writeSync(buffer: Uint8Array, offset: number, length: number, position: number): void {
+    const fd = this.#descriptor()
     let done = 0
     while (done < length) {
-      const count = fs.writeSync(this.#fd, buffer, offset + done, length - done, position + done)
+      const count = fs.writeSync(fd, buffer, offset + done, length - done, position + done)
       if (count === 0) throw stalledWrite(this.path)
       done += count
     }
   }
 
   write(buffer: Uint8Array, offset: number, length: number, position: number): Promise<void> {
-    const fd = this.#begin()
     return new Promise((resolve, reject) => {
+      const fd = this.#begin()
       let done = 0
       const step = (error: NodeJS.ErrnoException | null, count: number): void => {
         if (error === null) {
@@ -130,12 +132,12 @@ class NodeFile implements File {
   }
 
   syncSync(): void {
-    fs.fdatasyncSync(this.#fd)
+    fs.fdatasyncSync(this.#descriptor())
   }
 
   sync(): Promise<void> {
-    const fd = this.#begin()
     return new Promise((resolve, reject) => {
+      const fd = this.#begin()
       fs.fdatasync(fd, (error) => {
         this.#end()
         if (error) reject(error)
@@ -145,30 +147,36 @@ class NodeFile implements File {
   }
 
   truncate(size: number): void {
-    fs.ftruncateSync(this.#fd, size)
+    fs.ftruncateSync(this.#descriptor(), size)
   }
 
   close(): void {
     if (this.#closing) return
     this.#closing = true
-    if (this.#underWay === 0) this.#release()
+    if (this.#underWay === 0) fs.closeSync(this.#release())
+  }
+
+  #descriptor(): number {
+    if (this.#closing) throw closedFile(this.path)
+    return this.#fd
   }
 
   #begin(): number {
-    if (this.#closing) throw closedFile(this.path)
+    const fd = this.#descriptor()
     this.#underWay++
-    return this.#fd
+    return fd
   }
 
   #end(): void {
     this.#underWay--
-    if (this.#closing && this.#underWay === 0) this.#release()
+    // Nobody is left to be told of an error here; what had to be durable was synced.
+    if (this.#closing && this.#underWay === 0) fs.close(this.#release(), () => {})
   }
 
-  #release(): void {
+  #release(): number {
     const fd = this.#fd
     this.#fd = -1
-    fs.closeSync(fd)
+    return fd
   }
 }
 

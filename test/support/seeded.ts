@@ -136,7 +136,9 @@ export class SimulatedClock implements Clock {
   /** Moves time on, firing what falls due. Promises the timers settle run only after this call returns. */
   advance(ms: number): void {
     const end = this.#now + ms
-    while (this.#fireNext(end)) continue
+    let fired: boolean
+    do fired = this.#fireNext(end)
+    while (fired)
     this.#now = end
   }
 

@@ -151,15 +151,15 @@ export class SimulatedContent {
 
   /** A copy of cache and disk alike; the chunks are shared, so neither's owner may change them in place any more. */
   clone(): SimulatedContent {
-    const copy = new SimulatedContent()
-    copy.size = this.size
-    copy.allocated = this.allocated
-    copy.#chunks = this.#chunks.slice()
-    copy.#writes = this.#writes.slice()
-    copy.#resizes = this.#resizes.slice()
-    copy.#durableSize = this.#durableSize
-    copy.#clean = this.#clean === null ? null : new Map(this.#clean)
-    return copy
+    const next = new SimulatedContent()
+    next.size = this.size
+    next.allocated = this.allocated
+    next.#chunks = this.#chunks.slice()
+    next.#writes = this.#writes.slice()
+    next.#resizes = this.#resizes.slice()
+    next.#durableSize = this.#durableSize
+    next.#clean = this.#clean === null ? null : new Map(this.#clean)
+    return next
   }
 
   /** Turns this content into what the disk holds after a crash: nothing in it is unsynced. */

@@ -252,7 +252,8 @@ export class SimulatedDisk implements FileSystem {
     this.#requireAlive()
     const copy = new Uint8Array(bytes)
     return this.#underWay.submit({ inode: file.inode, bytes: copy, position }, (call) => {
-      if (Buffer.compare(copy, bytes) !== 0) throw new BufferChangedError(`${file.path}: buffer changed while it was written at ${position}`)
+      if (Buffer.compare(copy, bytes) !== 0)
+        throw new BufferChangedError(`${file.path}: buffer changed while it was written at ${position}`)
       this.write(file, copy, 0, copy.length, position, call)
     })
   }
@@ -333,7 +334,14 @@ export class SimulatedDisk implements FileSystem {
    * One operation: counted, traced, made to fail or to be the last, else done. `failed` is what happens in place of `effect`
    * when it fails. An asynchronous call stops being under way as it takes effect.
    */
-  #operate(kind: OperationKind, path: string, detail: string, effect: () => void, failed?: () => void, call: AsyncCall | null = null): void {
+  #operate(
+    kind: OperationKind,
+    path: string,
+    detail: string,
+    effect: () => void,
+    failed?: () => void,
+    call: AsyncCall | null = null,
+  ): void {
     this.#requireAlive()
     this.onOperation?.({ number: this.operations + 1, kind, path })
     this.calls++
