@@ -164,7 +164,6 @@ test.runIf(process.platform === 'linux')('a file closed under a write gives its 
     file.close()
     await written
   }
-  while (descriptors() > before) await new Promise((resolve) => setImmediate(resolve))
-  expect(descriptors()).toBe(before)
+  await expect.poll(descriptors).toBe(before)
   rmSync(root, { recursive: true })
 })
