@@ -47,9 +47,9 @@ export function renderChart(report) {
     const from = Math.min(x(1), x(ratio))
     const length = Math.max(1, Math.abs(x(ratio) - x(1)))
     return [
-      `<text class="label" x="${labelWidth - 10}" y="${y + 12}" text-anchor="end">${escape(title)}</text>`,
+      `<text class="label" x="${labelWidth - 10}" y="${y + 12}" text-anchor="end">${escapeXml(title)}</text>`,
       `<rect class="${ratio >= 1 ? 'better' : 'worse'}" x="${round(from)}" y="${y}" width="${round(length)}" height="${barHeight}" rx="2"/>`,
-      `<text class="value" x="${width - valueWidth + 10}" y="${y + 12}">${escape(`${formatRatio(ratio)}  ${value}`)}</text>`,
+      `<text class="value" x="${width - valueWidth + 10}" y="${y + 12}">${escapeXml(`${formatRatio(ratio)}  ${value}`)}</text>`,
     ].join('')
   })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="nextkey compared with lmdb with shared structures">
@@ -65,7 +65,7 @@ export function renderChart(report) {
 </style>
 <rect class="back" width="${width}" height="${height}"/>
 <text class="title" x="16" y="26">nextkey against lmdb with shared structures</text>
-<text class="note" x="16" y="46">How many times better, each at its default durability; right of 1 × nextkey is ahead. ${escape(`${report.settings.rows.toLocaleString('en')} rows, one processor, median of ${report.settings.rounds}.`)}</text>
+<text class="note" x="16" y="46">How many times better, each at its default durability; right of 1 × nextkey is ahead. ${escapeXml(`${report.settings.rows.toLocaleString('en')} rows, one processor, median of ${report.settings.rounds}.`)}</text>
 ${grid.join('\n')}
 ${rows.join('\n')}
 </svg>
@@ -78,6 +78,6 @@ function round(value) {
 }
 
 /** @param {string} text */
-function escape(text) {
+function escapeXml(text) {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 }
