@@ -36,8 +36,8 @@ describe.each(implementations)('$name file system', ({ make }) => {
   const path = (name: string): string => join(root, name)
   const create = (name = 'data'): File => fileSystem.open(path(name), { create: true })
 
-  function put(file: File, text: string, position: number): void {
-    file.writeSync(Buffer.from(text), 0, text.length, position)
+  function put(file: File, content: string, position: number): void {
+    file.writeSync(Buffer.from(content), 0, content.length, position)
   }
 
   function text(file: File): string {
