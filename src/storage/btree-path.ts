@@ -85,22 +85,16 @@ export class TreePath {
     this.slots[level + 1] = 0
   }
 
-  /** While the root is an inner page with one child, the child's content moves up into it; without children it is an empty leaf. */
+  /** While the root is an inner page with one child, the child's content moves up into it. */
   collapseRoot(): void {
     const { store, pages } = this
     const rootBase = store.fetch(this.root)
-    while (pages.level(rootBase) !== 0 && pages.count(rootBase) <= 1) {
+    while (pages.level(rootBase) !== 0 && pages.count(rootBase) === 1) {
+      const child = store.fetch(pages.child(rootBase, 0))
       store.willChange(rootBase)
-      if (pages.count(rootBase) === 0) {
-        pages.u8[rootBase + Page.Type] = PageType.Leaf
-        pages.u8[rootBase + Page.Level] = 0
-        startPage(pages, rootBase, this.separator, 0)
-      } else {
-        const child = store.fetch(pages.child(rootBase, 0))
-        store.willChange(child)
-        this.copyContent(child, rootBase)
-        store.free(pages.pageId(child))
-      }
+      store.willChange(child)
+      this.copyContent(child, rootBase)
+      store.free(pages.pageId(child))
     }
   }
 

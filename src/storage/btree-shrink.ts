@@ -30,7 +30,10 @@ export function mayMerge(path: TreePath, base: FrameBase): boolean {
   return right !== 0 && pages.usedBytes(store.fetch(right)) <= room
 }
 
-/** Merges or frees the page the path leads to at this level, if it should be, and goes on above. */
+/**
+ * Merges or frees the page the path leads to at this level, if it should be, and goes on above. An inner root always has
+ * two children or more between operations, so it never loses its last one here.
+ */
 export function rebalance(path: TreePath, level: number): void {
   const { pages } = path
   const base = path.base(level)
