@@ -1,6 +1,6 @@
 /**
- * A bank of a few accounts. A transfer reads two accounts, thinks, and writes both, and enters itself in a ledger, all in one transaction:
- * so whatever survives, the balances must be what the ledger says.
+ * A bank of a few accounts. A transfer withdraws from one, waits, deposits in another, and enters itself in a ledger, all in one
+ * transaction: so whatever survives, the balances must be what the ledger says.
  *
  * @typedef {{ id: number, owner: string, balance: number }} Account
  * @typedef {{ id: number, from: number, to: number, amount: number }} Transfer
@@ -28,24 +28,21 @@ export async function foundBank({ accounts }) {
 }
 
 /**
- * One transfer between two accounts, `think` awaited between reading and writing. Both accounts are locked by their reads, so nobody can change
- * them meanwhile. A conflict with another transfer is retried. Returns the ledger entry's id and how many attempts it took.
+ * One transfer between two accounts, `wait` awaited in the middle. An account that is being changed belongs to its transaction until the
+ * end: another that wants it meets a conflict and is tried again. Returns the ledger entry's id and how many attempts it took.
  * @param {import('nextkey').Database} db
  * @param {Bank} bank
  * @param {{ from: number, to: number, amount: number }} order
- * @param {() => Promise<unknown>} think
+ * @param {() => Promise<unknown>} wait
  */
-export async function transfer(db, { accounts, ledger }, { from, to, amount }, think) {
+export async function transfer(db, { accounts, ledger }, { from, to, amount }, wait) {
   let attempts = 0
   const id = await db.transaction(
     async (tx) => {
       attempts++
-      const source = await tx.get(accounts, from, { lock: 'update' })
-      const target = await tx.get(accounts, to, { lock: 'update' })
-      if (source === undefined || target === undefined) throw new Error(`there is no account ${source === undefined ? from : to}`)
-      await think()
-      await tx.update(accounts, from, { balance: source.balance - amount })
-      await tx.update(accounts, to, { balance: target.balance + amount })
+      await tx.update(accounts, from, (account) => ({ ...account, balance: account.balance - amount }))
+      await wait()
+      await tx.update(accounts, to, (account) => ({ ...account, balance: account.balance + amount }))
       return tx.insert(ledger, { from, to, amount })
     },
     { retries: 1000 },

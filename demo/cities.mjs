@@ -130,9 +130,8 @@ export function ask(tables, source) {
   })
   answer({
     question: 'In which countries is there a Springfield or a San Francisco?',
-    code: "cities.index('name').values({ gte: 'San Francisco', lte: 'San Francisco' })",
-    byIndex: () =>
-      ['San Francisco', 'Springfield'].flatMap((name) => countByCountry(name, [...cities.index('name').values({ gte: name, lte: name })])),
+    code: "cities.index('name').values({ eq: 'San Francisco' })",
+    byIndex: () => ['San Francisco', 'Springfield'].flatMap((name) => countByCountry(name, [...cities.index('name').values({ eq: name })])),
     bySource: () =>
       ['San Francisco', 'Springfield'].flatMap((name) =>
         countByCountry(

@@ -78,13 +78,13 @@ async function transferConcurrently(db) {
   const transfersPerClient = 50
   const waitMs = 2
   explain(
-    `   ${clients} clients transfer money between ${accountCount} accounts: read both, wait ${waitMs} ms as if for a payment service, write both.`,
+    `   ${clients} clients transfer money between ${accountCount} accounts, each waiting ${waitMs} ms in the middle as if for another service.`,
   )
-  show('await db.transaction(async tx => {')
-  show("  const a = await tx.get(accounts, from, { lock: 'update' }) …")
-  show(`  await paymentService()                       // ${clients - 1} other transactions go on meanwhile`)
-  show('  await tx.update(accounts, from, { balance: a.balance - amount }) …')
-  show('}, { retries: 1000 })                          // conflicts are tried again')
+  show('await db.transaction(async (tx) => {')
+  show('  await tx.update(accounts, from, (a) => ({ ...a, balance: a.balance - amount }))')
+  show(`  await somethingSlow()                        // ${clients - 1} other transactions go on meanwhile`)
+  show('  await tx.update(accounts, to, (a) => ({ ...a, balance: a.balance + amount }))')
+  show('}, { retries: 1000 })                          // who meets an account in use is tried again')
   let attempts = 0
   const begun = performance.now()
   await Promise.all(

@@ -5,7 +5,7 @@ import { open } from 'nextkey'
  * @typedef {import('../data/rows.mjs').Row} Row
  */
 
-/** A transaction that meets a row somebody else is changing is tried again; with 64 clients this many tries always suffice. */
+/** A transaction that meets a row somebody else is changing is tried again. */
 const retries = { retries: 1000 }
 
 /** @type {import('./index.mjs').OpenStore} */
@@ -43,11 +43,11 @@ export async function openStore(directory, variant) {
     },
     async transferWaiting(from, to, amount, wait) {
       await db.transaction(async (tx) => {
-        const source = await tx.get(table, from, { lock: 'update' })
-        const target = await tx.get(table, to, { lock: 'update' })
+        await tx.get(table, from)
+        await tx.get(table, to)
         await wait()
-        await tx.put(table, { ...source, balance: source.balance - amount })
-        await tx.put(table, { ...target, balance: target.balance + amount })
+        await tx.update(table, from, (row) => ({ ...row, balance: row.balance - amount }))
+        await tx.update(table, to, (row) => ({ ...row, balance: row.balance + amount }))
       }, retries)
     },
     makeDurable: () => db.flush(),

@@ -66,7 +66,7 @@ const promises = {
   nextkey: {
     reads: 'consistent snapshot of its own; checksums checked as pages are read from the file',
     transactions: 'each atomic and isolated, undone alone if it throws',
-    interactive: 'all open at once, each isolated across its awaits',
+    interactive: 'all open at once, each reading its own snapshot across its awaits and writing the newest rows',
   },
   lmdb: {
     reads: 'consistent snapshot, renewed each event turn; no checksums',
