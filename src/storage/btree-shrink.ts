@@ -1,7 +1,7 @@
 import type { FrameBase } from '../base/ids.js'
 import type { TreePath } from './btree-path.js'
-import { mergePages } from './slotted-page-rebuild.js'
 import { PAGE_CAPACITY } from './slotted-page.js'
+import { mergePages } from './slotted-page-rebuild.js'
 
 /**
  * A page that falls below a third is merged with a neighbour under the same parent if the result is at most four fifths

@@ -193,7 +193,8 @@ export class TreeVerification {
     }
     const garbage = pages.u16[(base + Page.Garbage) >> 1]
     if (end > start) report(`page ${page}: the last record ends at ${end}, behind the heap's end at ${start}`)
-    if (start - top !== bytes + garbage) report(`page ${page}: the heap of ${start - top} bytes has ${bytes} in records and ${garbage} garbage`)
+    if (start - top !== bytes + garbage)
+      report(`page ${page}: the heap of ${start - top} bytes has ${bytes} in records and ${garbage} garbage`)
     return end <= start
   }
 

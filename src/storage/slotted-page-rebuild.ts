@@ -27,7 +27,7 @@ import {
  *    (C − a + E)/2 + E − a + 10 + a ≤ 7C/8 + 10 − a/2. A side is then written under the longest prefix q of its content,
  *    which may be longer than p: that adds |q| − |p| (+ 3 by rounding) once, and takes max(0, |q| − |p| − 7) or more off
  *    each entry, four bytes being in the head either way and three lost to rounding: at most 10 bytes more. Both sides
- *    fit. Splits that follow a run of inserts are used only if the sides fit by the same count, with SLACK to spare.
+ *    fit. So they do in splits beside a run of inserts, by the same count with SLACK to spare.
  * 2. It does not share p: then it is smaller or larger than all keys that do, so it lies at the edge. In a leaf it goes
  *    into a page alone. In an inner page it goes with the neighbouring child, whose key moves up to the parent or is
  *    slot 0. What stays is part of a page that did fit.
@@ -97,10 +97,7 @@ export function makeRoom(pages: SlottedPages, base: FrameBase, newcomer: Newcome
   if (count > lowest) {
     const first = pages.copyKey(base, lowest, firstKey)
     const last = pages.copyKey(base, count - 1, lastKey)
-    prefix = Math.min(
-      commonPrefix(firstKey, key, Math.min(first, length)),
-      commonPrefix(lastKey, key, Math.min(last, length)),
-    )
+    prefix = Math.min(commonPrefix(firstKey, key, Math.min(first, length)), commonPrefix(lastKey, key, Math.min(last, length)))
   }
   if (!fitsUnder(pages, base, prefix, newcomer)) {
     prefix = pages.prefixLength(base)
@@ -161,7 +158,14 @@ function appendRange(source: SlottedPages, sourceBase: FrameBase, from: number, 
 }
 
 /** The key is in movedKey. */
-function appendLeafEntry(source: SlottedPages, sourceBase: FrameBase, slot: number, length: number, pages: SlottedPages, base: FrameBase): void {
+function appendLeafEntry(
+  source: SlottedPages,
+  sourceBase: FrameBase,
+  slot: number,
+  length: number,
+  pages: SlottedPages,
+  base: FrameBase,
+): void {
   const start = source.valueOffset(sourceBase, slot)
   const end = start + source.valueLength(sourceBase, slot)
   pages.insertLeafEntry(base, pages.count(base), movedKey, length, source.u8, start, end)
@@ -205,7 +209,8 @@ export function chooseSplit(pages: SlottedPages, base: FrameBase, newcomer: Newc
 
 /**
  * After a run of neighbouring inserts more of the same are likely: leaves the run's page full and the gap where it goes on
- * at the end (or start) of a page. 0 if there is no run or a side would not fit.
+ * at the end (or start) of a page. 0 if there is no run. The newcomer goes with its run if that fits; if not, the run takes
+ * more than 3C/4 − SLACK without it and what lies beyond less than C/4, so it fits there.
  */
 function splitBesideRun(pages: SlottedPages, base: FrameBase, newcomer: Newcomer): number {
   const { slot } = newcomer
@@ -219,10 +224,8 @@ function splitBesideRun(pages: SlottedPages, base: FrameBase, newcomer: Newcomer
   if (slot === count) return count
   const prefix = pages.prefixLength(base)
   const room = PAGE_CAPACITY - SLACK - (Page.Size - heapStart(prefix)) - newcomerBytes(newcomer, prefix, 0)
-  const before = contentBytes(pages, base, 0, slot, prefix)
-  const after = contentBytes(pages, base, slot, count, prefix)
-  if (ascending) return before <= room ? slot + 1 : after <= room ? slot : 0
-  return after <= room ? slot : before <= room ? slot + 1 : 0
+  if (ascending) return contentBytes(pages, base, 0, slot, prefix) <= room ? slot + 1 : slot
+  return contentBytes(pages, base, slot, count, prefix) <= room ? slot : slot + 1
 }
 
 function balancedSplit(pages: SlottedPages, base: FrameBase, newcomer: Newcomer): number {

@@ -1,0 +1,518 @@
+import { EventEmitter } from 'node:events'
+import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
+import type { TableId, TreeId } from './base/ids.js'
+import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
+import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, resolveOptions } from './options.js'
+import { type Environment, systemEnvironment } from './platform/environment.js'
+import type { Range } from './range.js'
+import { Reads } from './reads.js'
+import { LoopView, type Results } from './results.js'
+import { Snapshot } from './snapshot.js'
+import { Statements } from './statements.js'
+import { describeStatus, type Status } from './status.js'
+import { type InsertOptions, type Row, Table } from './table.js'
+import { mustKnow, mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
+import {
+  checkTransactionOptions,
+  type ManagedTransactionOptions,
+  SyncTransaction,
+  Transaction,
+  TransactionCore,
+  type TransactionOptions,
+} from './transaction.js'
+import { checkDatabase, type CheckReport } from './txn/check.js'
+import { encodeDefinition } from './txn/catalog.js'
+import type { Engine } from './txn/engine.js'
+import type { Want } from './txn/range-scan.js'
+import { openEngine } from './txn/recovery.js'
+import type { TableDefinition, TableStore } from './txn/table-store.js'
+import type { Trx } from './txn/trx.js'
+
+/**
+ * Opens the database in a directory, making it if there is none, and recovers it if it was not closed.
+ *
+ * Raises ERR_DIRECTORY_LOCKED (somebody has it open), ERR_NOT_A_DATABASE, ERR_FORMAT_VERSION, ERR_DAMAGED, ERR_LOG_DAMAGED,
+ * ERR_NOT_FOUND (read-only, and nothing there), ERR_INVALID_ARGUMENT.
+ */
+export async function open(directory: string, options: OpenOptions = {}): Promise<Database> {
+  return openWith(systemEnvironment, directory, options)
+}
+
+/** As `open`, with seams of the caller's: for tests. */
+export async function openWith(environment: Environment, directory: string, options: OpenOptions = {}): Promise<Database> {
+  if (typeof directory !== 'string' || directory === '') throw new InvalidArgumentError(`open() takes the path of a directory, not ${describe(directory)}`)
+  const resolved = resolveOptions(options)
+  const openedAt = new Error('opened').stack ?? ''
+  const { fileSystem, directoryLocker: locker, clock } = environment
+  const path = directory.length > 1 && directory.endsWith('/') ? directory.slice(0, -1) : directory
+  if (!resolved.readOnly) mustBeOurs(environment, path)
+  else if (!fileSystem.exists(path)) throw new NextkeyError('ERR_NOT_FOUND', `there is no directory ${path}`, { details: { directory: path } })
+  const lock = resolved.unsafeShared ? undefined : await lockDirectory(path, { locker, clock, waitMs: resolved.waitForLock, openedAt, readOnly: resolved.readOnly })
+  try {
+    const engine = await openEngine(environment, {
+      directory: path,
+      logDirectory: resolved.walDirectory ?? `${path}/wal`,
+      durability: resolved.durability,
+      cacheSize: resolved.cacheSize,
+      checkpointBytes: resolved.checkpointBytes,
+      checkpointInterval: resolved.checkpointInterval,
+      readOnly: resolved.readOnly,
+      segmentSize: resolved.logSegmentSize,
+      onProgress: resolved.onRecovery,
+    })
+    return new Database(engine, resolved, path, lock)
+  } catch (error) {
+    lock?.release()
+    throw asNextkeyError(error, path)
+  }
+}
+
+export interface DatabaseEvents {
+  checkpoint: [{ number: number }]
+}
+
+export class Database extends EventEmitter<DatabaseEvents> {
+  readonly directory: string
+  /** @internal */
+  readonly engine: Engine
+  /** @internal */
+  readonly options: ResolvedOptions
+  /** @internal */
+  readonly statements: Statements
+  /** @internal */
+  readonly reads: Reads
+  readonly #lock: DirectoryLock | undefined
+  readonly #handles: Map<string, Table> = new Map()
+  readonly #stores: WeakMap<object, TableStore> = new WeakMap()
+  readonly #transactions: Set<TransactionCore> = new Set()
+  #closing: Promise<void> | undefined
+  #operations = 0
+  #lastPause: number
+  /** Asynchronous work that close() waits for. */
+  readonly #working: Set<Promise<unknown>> = new Set()
+  readonly #exitHook: () => void
+
+  /** @internal Use `open`. */
+  constructor(engine: Engine, options: ResolvedOptions, directory: string, lock: DirectoryLock | undefined) {
+    super()
+    this.engine = engine
+    this.options = options
+    this.directory = directory
+    this.#lock = lock
+    this.statements = new Statements(engine)
+    this.reads = new Reads(engine)
+    this.#lastPause = engine.environment.clock.now()
+    engine.checkpoints.onComplete = (number) => this.emit('checkpoint', { number })
+    // What is committed but not yet on disk, under 'write' and 'lazy', is made durable when the process ends in an orderly way.
+    this.#exitHook = () => {
+      if (engine.wal !== undefined && !engine.wal.poisoned) engine.wal.syncNow()
+    }
+    if (!options.readOnly) process.on('exit', this.#exitHook)
+  }
+
+  // ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * The table of this name, made if it is not there. With a definition, one that is there must have the same: ERR_TABLE_MISMATCH
+   * names the difference. Without, whatever is there will do.
+   */
+  async table<R = unknown>(name: string, options?: TableOptions): Promise<Table<R>> {
+    this.mustBeOpen()
+    const shape = resolveTableOptions(name, options ?? {})
+    let store = this.engine.catalog.tableByName(name)
+    if (store === undefined) store = await this.#createTable(shape)
+    else if (options !== undefined) mustMatch(shape, store.definition)
+    let handle = this.#handles.get(name)
+    if (handle === undefined) {
+      handle = new Table(this, name)
+      this.#handles.set(name, handle)
+      this.#stores.set(handle, store)
+    }
+    return handle as Table<R>
+  }
+
+  /** Names of the tables there are. */
+  tables(): string[] {
+    this.mustBeOpen()
+    return this.engine.catalog.tables().map((table) => table.name)
+  }
+
+  /** @internal The open table behind a handle. Raises ERR_CLOSED, ERR_INVALID_ARGUMENT. */
+  storeOf(table: object): TableStore {
+    if (this.#closing !== undefined) this.mustBeOpen()
+    const store = this.#stores.get(table)
+    if (store === undefined) throw new InvalidArgumentError('this is not a table of this database: use what db.table() gave')
+    return store
+  }
+
+  async #createTable(shape: TableShape): Promise<TableStore> {
+    const { engine } = this
+    const { catalog } = engine
+    engine.mustWrite()
+    let tree = catalog.nextTreeId
+    const definition: TableDefinition = {
+      ...shape,
+      id: catalog.nextTableId as TableId,
+      tree: tree++ as TreeId,
+      indexes: shape.indexes.map((index) => ({ ...index, tree: tree++ as TreeId })),
+    }
+    catalog.nextTreeId = tree
+    catalog.nextTableId++
+    engine.change(() => catalog.createTrees(definition))
+    const trx = engine.begin('read-committed')
+    let position: number
+    try {
+      this.statements.insert(trx, catalog.table, encodeDefinition(definition), shape.name, undefined)
+      position = engine.commit(trx)
+    } catch (error) {
+      engine.rollback(trx)
+      for (const orphan of [definition.tree, ...definition.indexes.map((index) => index.tree)]) engine.change(() => catalog.dropTree(orphan))
+      throw error
+    }
+    const store = catalog.publish(definition)
+    await this.#durable(position as never)
+    return store
+  }
+
+  // ── transactions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A transaction of the caller's to end: by commit(), rollback(), or, with `await using`, by leaving its scope. */
+  async begin(options: TransactionOptions = {}): Promise<Transaction> {
+    this.mustBeOpen()
+    checkTransactionOptions(options, BEGIN_OPTIONS, ISOLATION_LEVELS)
+    return new Transaction(new TransactionCore(this, options))
+  }
+
+  /**
+   * Runs the function in a transaction, which is committed when it returns and rolled back when it throws. With `retries`, a
+   * retryable error (deadlock, conflict) starts it anew, with a new transaction object, after a pause that grows.
+   */
+  async transaction<T>(work: (tx: Transaction) => Promise<T> | T, options: ManagedTransactionOptions = {}): Promise<T> {
+    this.mustBeOpen()
+    checkTransactionOptions(options, MANAGED_OPTIONS, ISOLATION_LEVELS)
+    const { retries = 0, signal } = options
+    for (let attempt = 0; ; attempt++) {
+      signal?.throwIfAborted()
+      try {
+        return await this.#attempt(work, options, signal)
+      } catch (error) {
+        if (attempt >= retries || !(error instanceof NextkeyError && error.retryable)) throw error
+        await this.#backOff(attempt)
+      }
+    }
+  }
+
+  async #attempt<T>(work: (tx: Transaction) => Promise<T> | T, options: TransactionOptions, signal: AbortSignal | undefined): Promise<T> {
+    const core = new TransactionCore(this, options)
+    const tx = new Transaction(core)
+    try {
+      const result = await work(tx)
+      signal?.throwIfAborted()
+      await tx.commit()
+      return result
+    } catch (error) {
+      core.rollback('was rolled back because its function threw')
+      throw error
+    }
+  }
+
+  /** Runs the function in a transaction within this call: the fastest form. It must not be async. */
+  transactionSync<T>(work: (tx: SyncTransaction) => T, options: TransactionOptions = {}): T {
+    this.mustBeOpen()
+    checkTransactionOptions(options, BEGIN_OPTIONS, ISOLATION_LEVELS)
+    const core = new TransactionCore(this, options)
+    try {
+      const result = work(new SyncTransaction(core))
+      if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
+        throw new InvalidArgumentError('the function given to transactionSync() returned a promise: use transaction(), this one was rolled back')
+      }
+      core.mustBeOpen()
+      core.end('was committed')
+      if (this.engine.isBig(core.trx)) this.engine.commitByCheckpointSync(core.trx)
+      else this.engine.wal?.commitDurabilitySync(this.engine.commit(core.trx))
+      return result
+    } catch (error) {
+      core.end('was rolled back because its function threw')
+      this.#giveUp(core.trx)
+      throw error
+    }
+  }
+
+  /** One state of the database, to read from several tables. */
+  snapshot(): Snapshot {
+    this.mustBeOpen()
+    return new Snapshot(this, this.engine.system.openView(0 as never))
+  }
+
+  /** @internal */
+  register(core: TransactionCore): void {
+    this.#transactions.add(core)
+  }
+
+  /** @internal */
+  unregister(core: TransactionCore): void {
+    this.#transactions.delete(core)
+  }
+
+  /** @internal Ends a transaction by committing it. */
+  async commit(core: TransactionCore): Promise<void> {
+    core.end('was committed')
+    await this.#commitTrx(core.trx)
+  }
+
+  async #commitTrx(trx: Trx): Promise<void> {
+    const { engine } = this
+    if (engine.isBig(trx)) {
+      await this.#track(engine.commitByCheckpoint(trx))
+      return
+    }
+    let position: ReturnType<Engine['commit']>
+    try {
+      position = engine.commit(trx)
+    } catch (error) {
+      this.#giveUp(trx)
+      throw error
+    }
+    engine.payDebts()
+    await this.#durable(position)
+  }
+
+  /** @internal One statement as a transaction of its own. */
+  async autocommit<T>(statement: (trx: Trx) => T): Promise<T> {
+    this.mustBeOpen()
+    const trx = this.engine.begin(this.options.isolation)
+    let result: T
+    try {
+      result = statement(trx)
+    } catch (error) {
+      this.#giveUp(trx)
+      throw error
+    }
+    await this.#commitTrx(trx)
+    const pause = this.pause()
+    if (pause !== undefined) await pause
+    return result
+  }
+
+  #giveUp(trx: Trx): void {
+    if (trx.state === 0) this.engine.rollback(trx)
+  }
+
+  async #durable(position: ReturnType<Engine['commit']>): Promise<void> {
+    const wait = this.engine.wal?.commitDurability(position)
+    if (wait !== undefined) await this.#track(wait)
+  }
+
+  /** @internal insert(row, options) or insert(key, value, options), by the table's kind. */
+  insertInto(trx: Trx, table: object, args: unknown[]): unknown {
+    const store = this.storeOf(table)
+    const beside = store.keyPaths === null && !(store.definition.autoIncrement && args.length < 2)
+    const [key, value, options] = beside ? args : [undefined, args[0], args[1]]
+    return this.statements.insert(trx, store, value, key, insertOptions(options).onDuplicate)
+  }
+
+  /** @internal */
+  putInto(trx: Trx, table: object, args: unknown[]): unknown {
+    const store = this.storeOf(table)
+    return store.keyPaths === null ? this.statements.put(trx, store, args[1], args[0]) : this.statements.put(trx, store, args[0], undefined)
+  }
+
+  /** @internal */
+  async insertMany<R>(table: Table<R>, rows: Iterable<Row<R>>, options: InsertOptions<R> | undefined): Promise<unknown[]> {
+    const keys: unknown[] = []
+    await this.#insertAll(table, rows, options, (key) => keys.push(key))
+    return keys
+  }
+
+  /** @internal */
+  async insertFrom<R>(table: Table<R>, rows: AsyncIterable<Row<R>> | Iterable<Row<R>>, options: InsertOptions<R> | undefined): Promise<number> {
+    let count = 0
+    await this.#insertAll(table, rows, options, (key) => {
+      if (key !== undefined) count++
+    })
+    return count
+  }
+
+  async #insertAll<R>(
+    table: Table<R>,
+    rows: AsyncIterable<Row<R>> | Iterable<Row<R>>,
+    options: InsertOptions<R> | undefined,
+    done: (key: unknown) => void,
+  ): Promise<void> {
+    this.mustBeOpen()
+    const { onDuplicate } = insertOptions(options)
+    const store = this.storeOf(table)
+    const core = new TransactionCore(this, {})
+    try {
+      for await (const row of rows) {
+        core.mustBeOpen()
+        done(this.statements.insert(core.trx, store, row, undefined, onDuplicate))
+        const pause = this.pause()
+        if (pause !== undefined) await pause
+      }
+      core.mustBeOpen()
+    } catch (error) {
+      core.rollback('was rolled back because a row could not be inserted')
+      throw error
+    }
+    await this.commit(core)
+  }
+
+  /** @internal A range read that shows what is committed when its loop begins. */
+  results<T>(table: object, indexName: string | undefined, range: Range, want: Want): Results<T> {
+    const store = this.storeOf(table)
+    const index = indexName === undefined ? undefined : this.reads.index(store, indexName)
+    return this.reads.results<T>(store, index, range, want, () => {
+      const loop = new LoopView(this.engine, this.engine.system.openView(0 as never))
+      return { view: loop.view, check: () => this.mustBeOpen(), release: () => loop.release() }
+    })
+  }
+
+  // ── the whole database ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Everything acknowledged so far is on disk when this resolves, whatever the durability. */
+  async flush(): Promise<void> {
+    this.mustBeOpen()
+    await this.#track(this.engine.wal?.flush() ?? Promise.resolve())
+  }
+
+  /** Writes everything so far into the data file, so that recovery has no log to read. */
+  async checkpoint(): Promise<void> {
+    this.mustBeOpen()
+    await this.#track(this.engine.checkpoints.next())
+  }
+
+  /** Gives free space back to the file system: moves pages from the end of the file into free blocks, until it shrinks no more. */
+  async compact(): Promise<void> {
+    this.mustBeOpen()
+    const { pager } = this.engine
+    for (let before = Number.POSITIVE_INFINITY, round = 0; pager.allocator.total < before || round < 3; round++) {
+      before = pager.allocator.total
+      this.engine.checkpoints.moveAllOfTail = true
+      await this.checkpoint()
+    }
+  }
+
+  /** Checks every page, order, entry and version. Resolves to what is wrong, and some figures. Best without writers beside it. */
+  async check(): Promise<CheckReport> {
+    this.mustBeOpen()
+    return this.#track(checkDatabase(this.engine))
+  }
+
+  status(): Status {
+    return describeStatus(this.engine, this.#transactions.size)
+  }
+
+  /**
+   * Ends everything: transactions still open are rolled back, the log is flushed, a checkpoint written, the lock released.
+   * A second call gets the same promise. What failed before does not fail again here: recovery will see to it.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<void> {
+    const { engine } = this
+    try {
+      for (const core of this.#transactions) core.rollback('was rolled back: the database was closed')
+      await Promise.allSettled(this.#working)
+      engine.purging.stop()
+      await engine.checkpoints.stop()
+      if (!this.options.readOnly && engine.failure === undefined) await engine.checkpoints.finish()
+    } finally {
+      process.off('exit', this.#exitHook)
+      await engine.wal?.close().catch(() => {})
+      engine.file.close()
+      this.#lock?.release()
+    }
+  }
+
+  /** @internal Raises ERR_CLOSED. */
+  mustBeOpen(): void {
+    if (this.#closing !== undefined) throw new NextkeyError('ERR_CLOSED', `the database in ${this.directory} is closed: open it again`)
+  }
+
+  /**
+   * @internal Counts an operation; past 5 ms or 1,000 operations without one, a macrotask to await, so that a loop of awaits
+   * starves neither timers nor I/O (D1).
+   */
+  pause(): Promise<void> | undefined {
+    if (++this.#operations < OPERATIONS_PER_TURN) {
+      // The clock is looked at now and then only.
+      if ((this.#operations & 15) !== 0 || this.engine.environment.clock.now() - this.#lastPause < MS_PER_TURN) return undefined
+    }
+    this.#operations = 0
+    return this.engine.environment.clock.macrotask().then(() => {
+      this.#lastPause = this.engine.environment.clock.now()
+    })
+  }
+
+  async #backOff(attempt: number): Promise<void> {
+    const { clock } = this.engine.environment
+    const delay = Math.min(LONGEST_BACK_OFF, 2 ** attempt)
+    await new Promise<void>((resolve) => clock.setTimer(delay, resolve, true))
+  }
+
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#working.add(work)
+    try {
+      return await work
+    } finally {
+      this.#working.delete(work)
+    }
+  }
+}
+
+function insertOptions(options: unknown): InsertOptions {
+  if (options === undefined) return {}
+  if (typeof options !== 'object' || options === null) throw new InvalidArgumentError(`the options of insert() are an object, not ${describe(options)}`)
+  mustKnow(options, INSERT_OPTIONS, 'insert()')
+  const { onDuplicate } = options as InsertOptions
+  if (onDuplicate !== undefined && onDuplicate !== 'ignore' && onDuplicate !== 'replace' && typeof onDuplicate !== 'function') {
+    throw new InvalidArgumentError(`onDuplicate is 'ignore', 'replace' or a function, not ${describe(onDuplicate)}`, { onDuplicate })
+  }
+  return options as InsertOptions
+}
+
+/** Makes the directory, unless something else lives there. */
+function mustBeOurs({ fileSystem }: Environment, path: string): void {
+  let names: string[]
+  try {
+    names = fileSystem.list(path)
+  } catch (cause) {
+    if ((cause as { code?: unknown }).code !== 'ENOENT') throw asNextkeyError(cause, path)
+    fileSystem.makeDirectory(path)
+    return
+  }
+  if (names.includes('nextkey.db')) return
+  const strangers = names.filter((name) => !OUR_NAMES.has(name))
+  if (strangers.length === 0) return
+  throw new NextkeyError(
+    'ERR_NOT_A_DATABASE',
+    `${path} holds other files (${strangers.slice(0, 3).join(', ')}${strangers.length > 3 ? ', …' : ''}) and no database: give nextkey a directory of its own`,
+    { details: { directory: path, found: strangers } },
+  )
+}
+
+function asNextkeyError(error: unknown, path: string): unknown {
+  if (error instanceof NextkeyError) return error
+  const code = (error as { code?: unknown } | null)?.code
+  if (typeof code !== 'string') return error
+  const full = code === 'ENOSPC' || code === 'EDQUOT'
+  return new NextkeyError(full ? 'ERR_DISK_FULL' : 'ERR_IO', `cannot open the database in ${path}: ${(error as Error).message}`, { cause: error, details: { directory: path } })
+}
+
+/** What an opening that was interrupted may have left. */
+const OUR_NAMES = new Set(['nextkey.lock', 'nextkey.db.new', 'wal'])
+const BEGIN_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow'])
+const MANAGED_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'retries', 'signal'])
+const INSERT_OPTIONS: ReadonlySet<string> = new Set(['onDuplicate'])
+const OPERATIONS_PER_TURN = 1000
+const MS_PER_TURN = 5
+const LONGEST_BACK_OFF = 100
+

@@ -1,0 +1,33 @@
+export {
+  ConflictError,
+  DamagedError,
+  DirectoryLockedError,
+  DuplicateKeyError,
+  type ErrorCode,
+  InternalError,
+  InvalidArgumentError,
+  NextkeyError,
+} from './base/errors.js'
+export type { Key } from './codec/key-encoding.js'
+export { type Database, type DatabaseEvents, open } from './database.js'
+export type { OpenOptions } from './options.js'
+export type { Range } from './range.js'
+export type { Results } from './results.js'
+export type { Snapshot } from './snapshot.js'
+export type { OnDuplicate } from './statements.js'
+export type { Status } from './status.js'
+export type { Index, InsertOptions, Row, Table } from './table.js'
+export type { IndexOptions, TableOptions } from './table-options.js'
+export type {
+  AsyncResults,
+  ManagedTransactionOptions,
+  Savepoint,
+  SyncTransaction,
+  Transaction,
+  TransactionOptions,
+  TransactionRange,
+} from './transaction.js'
+export type { CheckReport } from './txn/check.js'
+export type { RecoveryProgress } from './txn/recovery.js'
+export type { IsolationLevel } from './txn/trx.js'
+export type { Durability } from './wal/write-ahead-log.js'

@@ -1,0 +1,104 @@
+import { describe, InvalidArgumentError } from './base/errors.js'
+import { encodeCompound, encodeKey, encodePrefix, encodePrefixUpperBound, KeyBuffer } from './codec/key-encoding.js'
+import type { KeyRange } from './txn/range-scan.js'
+
+/**
+ * Which entries of a table or index, and in which order. Without bounds, all of them, ascending.
+ * For compound keys a bound may give the first elements only: `{ gte: ['Rome'] }`.
+ */
+export interface Range {
+  gt?: unknown
+  gte?: unknown
+  lt?: unknown
+  lte?: unknown
+  /** Exactly this key; for compound keys, or keys that are arrays, see `prefix` too. */
+  eq?: unknown
+  /** All keys that begin with these elements. */
+  prefix?: readonly unknown[]
+  /** From the largest key to the smallest. Default false. */
+  reverse?: boolean
+  /** At most so many results. */
+  limit?: number
+}
+
+/** How keys of the table or index scanned are written. */
+export interface KeyShape {
+  /** Several key paths: a key is an array of their values. */
+  readonly compound: boolean
+  /** For messages: "table 'accounts'" or "index 'owner' of table 'accounts'". */
+  readonly name: string
+}
+
+export const RANGE_OPTIONS: ReadonlySet<string> = new Set(['gt', 'gte', 'lt', 'lte', 'eq', 'prefix', 'reverse', 'limit'])
+
+/** Checks and encodes. Raises ERR_INVALID_ARGUMENT, ERR_INVALID_KEY, ERR_KEY_TOO_LONG. */
+export function encodeRange(range: Range, shape: KeyShape): KeyRange {
+  checkRange(range, shape)
+  if (range.eq !== undefined) return { ...lowerBound(range.eq, shape), ...upperBound(range.eq, shape) }
+  if (range.prefix !== undefined) {
+    const lower = new KeyBuffer()
+    const upper = new KeyBuffer()
+    encodePrefix(range.prefix, lower, !shape.compound)
+    encodePrefixUpperBound(range.prefix, upper, !shape.compound)
+    return { lower: lower.bytes, lowerLength: lower.length, upper: upper.bytes, upperLength: upper.length }
+  }
+  const result: KeyRange = { ...UNBOUNDED }
+  if (range.gte !== undefined) Object.assign(result, lowerBound(range.gte, shape))
+  if (range.gt !== undefined) {
+    const { upper, upperLength } = upperBound(range.gt, shape)
+    result.lower = upper
+    result.lowerLength = upperLength
+  }
+  if (range.lte !== undefined) Object.assign(result, upperBound(range.lte, shape))
+  if (range.lt !== undefined) {
+    const { lower, lowerLength } = lowerBound(range.lt, shape)
+    result.upper = lower
+    result.upperLength = lowerLength
+  }
+  return result
+}
+
+function checkRange(range: Range, shape: KeyShape): void {
+  if (typeof range !== 'object' || range === null) throw new InvalidArgumentError(`a range of ${shape.name} is an object such as { gte, lt, reverse, limit }, not ${describe(range)}`)
+  for (const name of Object.keys(range)) {
+    if (!RANGE_OPTIONS.has(name)) throw new InvalidArgumentError(`a range has no option '${name}'; there are ${[...RANGE_OPTIONS].join(', ')}`, { option: name })
+  }
+  const { gt, gte, lt, lte, eq, prefix, limit } = range
+  if (gt !== undefined && gte !== undefined) throw new InvalidArgumentError('a range has either gt or gte, not both')
+  if (lt !== undefined && lte !== undefined) throw new InvalidArgumentError('a range has either lt or lte, not both')
+  const bounds = [gt, gte, lt, lte].some((bound) => bound !== undefined)
+  if ((eq !== undefined && (bounds || prefix !== undefined)) || (prefix !== undefined && bounds)) {
+    throw new InvalidArgumentError('a range has either eq, or prefix, or bounds')
+  }
+  if (prefix !== undefined && !Array.isArray(prefix)) throw new InvalidArgumentError(`prefix is an array of the first elements of a key, not ${describe(prefix)}`)
+  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0)) throw new InvalidArgumentError(`limit is a whole number from 0, not ${describe(limit)}`, { limit })
+}
+
+/** The smallest bytes of any key that is, or begins with, the bound. */
+function lowerBound(bound: unknown, shape: KeyShape): Pick<KeyRange, 'lower' | 'lowerLength'> {
+  const key = new KeyBuffer()
+  encodeShaped(bound, shape, key)
+  return { lower: key.bytes, lowerLength: key.length }
+}
+
+/** Above every key that is, or begins with, the bound. */
+function upperBound(bound: unknown, shape: KeyShape): Pick<KeyRange, 'upper' | 'upperLength'> {
+  const key = new KeyBuffer()
+  if (shape.compound) encodePrefixUpperBound(elementsOf(bound, shape), key, false)
+  else encodePrefixUpperBound([bound], key, false)
+  return { upper: key.bytes, upperLength: key.length }
+}
+
+/** Encodes a key of this shape, or the first elements of a compound one. */
+export function encodeShaped(key: unknown, shape: KeyShape, target: KeyBuffer): void {
+  target.reset()
+  if (shape.compound) encodeCompound(elementsOf(key, shape), target)
+  else encodeKey(key, target)
+}
+
+function elementsOf(key: unknown, shape: KeyShape): readonly unknown[] {
+  if (Array.isArray(key)) return key
+  throw new InvalidArgumentError(`a key of ${shape.name} is compound: an array of its elements, not ${describe(key)}`, { key }, 'ERR_INVALID_KEY')
+}
+
+const UNBOUNDED: KeyRange = { lower: new Uint8Array(8), lowerLength: -1, upper: new Uint8Array(8), upperLength: -1 }

@@ -1,0 +1,81 @@
+import { crc32 } from '../base/crc32.js'
+import { DamagedError } from '../base/errors.js'
+import type { BlockNumber, CheckpointNumber, LogPosition, PageId } from '../base/ids.js'
+import type { File } from '../platform/file-system.js'
+import { Checkpointer, type DatabaseIdentity } from './checkpoint.js'
+import { Page } from './page-format.js'
+import { CHUNK_ENTRIES } from './page-map.js'
+import { Pager } from './pager.js'
+import { decodeSuperblock, encodeSuperblock, type MapReference, type Superblock } from './superblock.js'
+
+/** The data file's beginnings: making an empty one, reading its superblocks, loading its page map. */
+
+/** Writes what an empty database looks like, as checkpoint 1, and syncs it. The caller makes its name durable. */
+export function formatDataFile(file: File, identity: DatabaseIdentity): void {
+  const superblock = encodeSuperblock({
+    ...identity,
+    checkpoint: 1 as CheckpointNumber,
+    logPosition: 0 as LogPosition,
+    nextPage: 1 as PageId,
+    rootPage: 0 as PageId,
+    blocks: 2,
+    directory: [],
+  })
+  file.writeSync(Buffer.alloc(Page.Size), 0, Page.Size, 0)
+  file.writeSync(superblock, 0, Page.Size, Page.Size)
+  file.syncSync()
+}
+
+/** The valid superblocks, newest first: none, one or two. Throws ERR_FORMAT_VERSION for one this version cannot read. */
+export function readSuperblocks(file: File): Superblock[] {
+  const found: Superblock[] = []
+  for (let slot = 0; slot < 2; slot++) {
+    const bytes = Buffer.alloc(Page.Size)
+    if (file.readSync(bytes, 0, Page.Size, slot * Page.Size) < Page.Size) continue
+    const superblock = decodeSuperblock(bytes)
+    // One in the other's place was never written there by us.
+    if (superblock !== undefined && (superblock.checkpoint & 1) === slot) found.push(superblock)
+  }
+  return found.sort((a, b) => b.checkpoint - a.checkpoint)
+}
+
+/** A pager over the database as of this superblock, and what writes its checkpoints. */
+export function loadDataFile(
+  file: File,
+  superblock: Superblock,
+  cacheSize: number,
+  ownerToken: Uint8Array,
+): { pager: Pager; checkpointer: Checkpointer } {
+  const blocksInFile = Math.floor(file.size() / Page.Size)
+  const pager = new Pager(file, cacheSize, Math.max(blocksInFile, 2))
+  pager.completed = superblock.checkpoint
+  const chunks: MapReference[] = []
+  for (const reference of superblock.directory) {
+    pager.allocator.markUsed(reference.block)
+    const bytes = readMapBlock(file, reference, 'page map directory')
+    for (let entry = 0; entry < CHUNK_ENTRIES; entry++) {
+      chunks.push({ block: bytes.readUInt32LE(entry * 8) as BlockNumber, checksum: bytes.readInt32LE(entry * 8 + 4) })
+    }
+  }
+  chunks.length = Math.min(chunks.length, Math.ceil(superblock.nextPage / CHUNK_ENTRIES))
+  chunks.forEach((reference, chunk) => {
+    if (reference.block === 0) return
+    pager.allocator.markUsed(reference.block)
+    pager.map.loadChunk(chunk, readMapBlock(file, reference, 'page map chunk'), superblock.nextPage)
+  })
+  pager.map.finishLoading(superblock.nextPage)
+  const identity: DatabaseIdentity = { databaseId: superblock.databaseId, ownerToken }
+  return { pager, checkpointer: new Checkpointer(pager, identity, chunks, superblock.directory) }
+}
+
+function readMapBlock(file: File, reference: MapReference, what: string): Buffer {
+  const bytes = Buffer.alloc(Page.Size)
+  const got = file.readSync(bytes, 0, Page.Size, reference.block * Page.Size)
+  if (got === Page.Size && (crc32(bytes, 0, Page.Size, 0) | 0) === (reference.checksum | 0)) return bytes
+  throw new DamagedError(
+    `the ${what} at block ${reference.block} (byte ${reference.block * Page.Size}) of ${file.path} is damaged: ${
+      got === Page.Size ? 'its checksum does not match' : 'the file ends before it'
+    }`,
+    { file: file.path, block: reference.block, what },
+  )
+}

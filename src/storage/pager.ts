@@ -1,0 +1,313 @@
+import { assert } from '../base/assert.js'
+import { crc32 } from '../base/crc32.js'
+import { DamagedError, NextkeyError } from '../base/errors.js'
+import type { BlockNumber, CheckpointNumber, FrameBase, PageId, TreeId } from '../base/ids.js'
+import type { File } from '../platform/file-system.js'
+import { BlockAllocator } from './block-allocator.js'
+import { FramePool, FrameState } from './frame-pool.js'
+import { Page, type PageType } from './page-format.js'
+import { PageMap } from './page-map.js'
+import type { PageStore } from './page-store.js'
+import { SUPERBLOCKS } from './superblock.js'
+import { WriteBatch } from './write-batch.js'
+
+/**
+ * The pager: pages by id, cached in a bounded pool, written to fresh blocks (D3, D4).
+ *
+ * States of a frame and who moves it:
+ *
+ *   Clean ──willChange──▶ Dirty ──evict / checkpoint without freeze──▶ Clean
+ *   Dirty ──freeze──▶ Frozen ──checkpoint──▶ Writing ──written──▶ Clean
+ *   Frozen ──willChange──▶ (its image is written at once) ──▶ Dirty        Writing ──willChange──▶ Dirty
+ *
+ * P1. A frozen frame's bytes reach the disk before they change: `willChange` writes the image itself, with a few of its
+ *     frozen neighbours in the same write. (Copying them aside would cost memory in proportion to the dirty pages and gain
+ *     little: the write goes to the operating system's cache and serves the checkpoint.)
+ * P2. The place of a frame that is evicted dirty goes to the current map, of a frozen one to the frozen map.
+ * P3. Only bytes copied to a staging buffer are ever handed to a write that is not over when the call returns.
+ * P4. A failed write or sync of the data file poisons the pager: nothing is changed or written after it.
+ */
+export class Pager implements PageStore {
+  readonly u8: Uint8Array
+  readonly u16: Uint16Array
+  readonly i32: Int32Array
+  readonly u32: Uint32Array
+  readonly buffer: Buffer
+  readonly pool: FramePool
+  readonly map: PageMap
+  readonly allocator: BlockAllocator
+  readonly file: File
+  /** Number of the newest complete checkpoint. */
+  completed: CheckpointNumber = 0 as CheckpointNumber
+  /** Whether the operation under way has changed, made or freed a page: an error before that left everything as it was. */
+  changedInOperation = false
+  /** The failure that closed the pager to changes. */
+  failure: NextkeyError | undefined
+  onFailure: ((failure: NextkeyError) => void) | undefined
+  readonly counters: PagerCounters = { misses: 0, evictedDirty: 0, blocksWritten: 0, frozenWrittenInline: 0 }
+
+  /** Frames frozen by the running checkpoint, in the order it writes them; undefined when none runs. */
+  #frozen: Int32Array | undefined
+  #frozenAt = 0
+  readonly #inline: WriteBatch = new WriteBatch(CLEANING_BATCH)
+
+  constructor(file: File, cacheSize: number, blocksInFile: number) {
+    this.pool = new FramePool(cacheSize)
+    this.u8 = this.pool.u8
+    this.u16 = this.pool.u16
+    this.i32 = this.pool.i32
+    this.u32 = this.pool.u32
+    this.buffer = this.pool.buffer
+    this.file = file
+    this.allocator = new BlockAllocator(SUPERBLOCKS, blocksInFile)
+    this.map = new PageMap(this.allocator)
+  }
+
+  beginOperation(): void {
+    this.changedInOperation = false
+    this.pool.beginOperation()
+  }
+
+  fetch(page: PageId): FrameBase {
+    const pool = this.pool
+    const frame = pool.frameOf[page]
+    if (frame >= 0) {
+      pool.stamps[frame] = pool.operation
+      return (frame << Page.Shift) as FrameBase
+    }
+    return this.#miss(page)
+  }
+
+  willChange(base: FrameBase): void {
+    const pool = this.pool
+    const frame = base >>> Page.Shift
+    if (pool.state[frame] !== FrameState.Dirty) this.#prepareChange(frame)
+    pool.versions[frame] = (pool.versions[frame] + 1) | 0
+    this.changedInOperation = true
+  }
+
+  version(base: FrameBase): number {
+    return this.pool.versions[base >>> Page.Shift]
+  }
+
+  allocate(type: PageType, tree: TreeId): PageId {
+    this.#mustBeWritable()
+    const frame = this.#takeFrame()
+    this.changedInOperation = true
+    const page = this.map.newId()
+    this.pool.assign(frame, page, FrameState.Dirty)
+    const base = frame << Page.Shift
+    this.u8.fill(0, base, base + Page.Size)
+    this.u32[(base + Page.Id) >> 2] = page
+    this.u8[base + Page.Type] = type
+    this.u32[(base + Page.Tree) >> 2] = tree
+    return page
+  }
+
+  free(page: PageId): void {
+    this.#mustBeWritable()
+    this.changedInOperation = true
+    const frame = this.pool.frameOf[page]
+    if (frame >= 0) {
+      if (this.pool.state[frame] === FrameState.Frozen) this.#writeFrozenWith(frame)
+      this.pool.unassign(frame)
+      this.pool.giveBack(frame)
+    }
+    this.map.remove(page)
+  }
+
+  /** Closes the pager to changes (P4). Returns the failure, the first one if there are several. */
+  poison(cause: unknown, doing: string): NextkeyError {
+    if (this.failure === undefined) {
+      this.failure = new NextkeyError('ERR_POISONED', `${doing} failed: the database takes no more writes; close and reopen it to recover what was acknowledged`, {
+        cause,
+        details: { file: this.file.path },
+      })
+      this.onFailure?.(this.failure)
+    }
+    return this.failure
+  }
+
+  // ── for the checkpoint ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Dirty frames become the frozen set, the map the frozen map. One synchronous step. */
+  freeze(): void {
+    this.#mustBeWritable()
+    assert(this.#frozen === undefined, 'two checkpoints at once')
+    const { state, pageOf, capacity } = this.pool
+    const frames: number[] = []
+    for (let frame = 0; frame < capacity; frame++) {
+      if (state[frame] !== FrameState.Dirty) continue
+      state[frame] = FrameState.Frozen
+      frames.push(frame)
+    }
+    this.#frozen = Int32Array.from(frames).sort((a, b) => pageOf[a] - pageOf[b])
+    this.#frozenAt = 0
+    this.allocator.freeze()
+    this.map.freeze()
+  }
+
+  /** Number of the checkpoint that will hold what is changed now. */
+  get interval(): number {
+    return this.completed + (this.#frozen === undefined ? 1 : 2)
+  }
+
+  /** Stages the next frozen pages for an asynchronous write; false when none are left. */
+  stageFrozen(batch: WriteBatch): boolean {
+    const frozen = this.#frozen as Int32Array
+    batch.reset()
+    while (this.#frozenAt < frozen.length && !batch.isFull) {
+      const frame = frozen[this.#frozenAt++]
+      if (this.pool.state[frame] === FrameState.Frozen) batch.add(frame)
+    }
+    if (batch.count === 0) return false
+    this.#place(batch, true)
+    for (let at = 0; at < batch.count; at++) this.pool.state[batch.frames[at]] = FrameState.Writing
+    return true
+  }
+
+  /** The staged batch is on its way through the operating system. */
+  wroteFrozen(batch: WriteBatch): void {
+    for (let at = 0; at < batch.count; at++) {
+      const frame = batch.frames[at]
+      if (this.pool.state[frame] === FrameState.Writing) this.pool.state[frame] = FrameState.Clean
+    }
+  }
+
+  /** The checkpoint is durable: its predecessor's blocks become available. */
+  completeCheckpoint(number: CheckpointNumber): void {
+    this.completed = number
+    this.#frozen = undefined
+    this.allocator.completed()
+    this.map.merge()
+  }
+
+  get checkpointing(): boolean {
+    return this.#frozen !== undefined
+  }
+
+  // ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #mustBeWritable(): void {
+    if (this.failure !== undefined) throw this.failure
+  }
+
+  #prepareChange(frame: number): void {
+    this.#mustBeWritable()
+    const { state } = this.pool
+    assert(state[frame] !== FrameState.Empty, 'a change to a frame without a page')
+    if (state[frame] === FrameState.Frozen) this.#writeFrozenWith(frame)
+    state[frame] = FrameState.Dirty
+  }
+
+  /** P1: writes a frozen frame now, and the frozen ones the checkpoint would write next. */
+  #writeFrozenWith(frame: number): void {
+    const frozen = this.#frozen as Int32Array
+    const batch = this.#inline
+    batch.reset()
+    batch.add(frame)
+    for (let at = this.#frozenAt; at < frozen.length && batch.count < INLINE_NEIGHBOURS; at++) {
+      this.#frozenAt = at + 1
+      if (frozen[at] !== frame && this.pool.state[frozen[at]] === FrameState.Frozen) batch.add(frozen[at])
+    }
+    this.counters.frozenWrittenInline += batch.count
+    this.#writeInline(batch, true)
+  }
+
+  #miss(page: PageId): FrameBase {
+    const block = page > 0 && page < this.map.nextPage ? this.map.blockOf(page) : 0
+    if (block === 0) throw this.#damaged(page, 0, 'no block holds the page')
+    this.counters.misses++
+    const frame = this.#takeFrame()
+    const base = frame << Page.Shift
+    try {
+      this.#read(page, block as BlockNumber, base)
+    } catch (error) {
+      this.pool.giveBack(frame)
+      throw error
+    }
+    this.pool.assign(frame, page, FrameState.Clean)
+    return base as FrameBase
+  }
+
+  #read(page: PageId, block: BlockNumber, base: number): void {
+    let got: number
+    try {
+      got = this.file.readSync(this.u8, base, Page.Size, block * Page.Size)
+    } catch (cause) {
+      throw new NextkeyError('ERR_IO', `cannot read block ${block} of ${this.file.path}: ${(cause as Error).message}`, { cause, details: { block, page } })
+    }
+    if (got !== Page.Size) throw this.#damaged(page, block, `the file ends after ${got} of its ${Page.Size} bytes`)
+    const checksum = crc32(this.u8, base, base + Page.Size, 0) | 0
+    if (checksum !== this.map.checksumOf(page)) throw this.#damaged(page, block, 'the checksum does not match the page map')
+    if (this.u32[(base + Page.Id) >> 2] !== page) throw this.#damaged(page, block, 'the block holds another page')
+  }
+
+  #damaged(page: PageId, block: number, what: string): DamagedError {
+    const place = block === 0 ? '' : ` at block ${block} (byte ${block * Page.Size})`
+    return new DamagedError(`page ${page}${place} of ${this.file.path} is damaged: ${what}`, { file: this.file.path, page, block, what })
+  }
+
+  #takeFrame(): number {
+    const empty = this.pool.takeEmpty()
+    if (empty >= 0) return empty
+    const frame = this.pool.nextCold()
+    if (this.pool.state[frame] !== FrameState.Clean) this.#clean(frame)
+    this.pool.unassign(frame)
+    return frame
+  }
+
+  /** Writes out a dirty frame and, in the same write, cold dirty ones that the clock hand would meet next. */
+  #clean(first: number): void {
+    const { pool } = this
+    this.#mustBeWritable()
+    const wanted = pool.state[first]
+    const batch = this.#inline
+    batch.reset()
+    batch.add(first)
+    const reach = Math.min(pool.capacity - 1, CLEANING_REACH)
+    for (let step = 0, frame = pool.hand; step < reach && !batch.isFull; step++, frame = frame + 1 === pool.capacity ? 0 : frame + 1) {
+      if (frame !== first && pool.state[frame] === wanted && pool.isColdDirty(frame)) batch.add(frame)
+    }
+    this.counters.evictedDirty += batch.count
+    this.#writeInline(batch, wanted === FrameState.Frozen)
+  }
+
+  #writeInline(batch: WriteBatch, frozen: boolean): void {
+    this.#place(batch, frozen)
+    try {
+      batch.writeSync(this.file)
+    } catch (error) {
+      throw this.poison(error, `writing ${batch.count} pages to ${this.file.path}`)
+    }
+    for (let at = 0; at < batch.count; at++) this.pool.state[batch.frames[at]] = FrameState.Clean
+  }
+
+  /** Copies the batch's frames to its staging buffer, gives them blocks, and tells the map (P2, P3). */
+  #place(batch: WriteBatch, frozen: boolean): void {
+    const { pool, map } = this
+    const interval = frozen ? this.completed + 1 : this.interval
+    batch.stage(pool, this.allocator, interval, !frozen)
+    for (let at = 0; at < batch.count; at++) {
+      const page = pool.pageOf[batch.frames[at]] as PageId
+      if (frozen) map.setFrozen(page, batch.blocks[at] as BlockNumber, batch.checksums[at])
+      else map.set(page, batch.blocks[at] as BlockNumber, batch.checksums[at])
+    }
+    this.counters.blocksWritten += batch.count
+  }
+}
+
+export interface PagerCounters {
+  misses: number
+  evictedDirty: number
+  blocksWritten: number
+  /** Frozen pages written because somebody wanted to change them, not by the checkpoint itself. */
+  frozenWrittenInline: number
+}
+
+/** Pages in one write: 1 MiB. */
+const CLEANING_BATCH = 64
+/** How far from the clock hand to look for them. */
+const CLEANING_REACH = 512
+/** Frozen pages written together when one of them is about to change: a quarter of a MiB, about 0.1 ms. */
+const INLINE_NEIGHBOURS = 16

@@ -1,0 +1,110 @@
+import { crc32 } from '../base/crc32.js'
+import { NextkeyError } from '../base/errors.js'
+import type { BlockNumber, CheckpointNumber, LogPosition, PageId } from '../base/ids.js'
+import { Page } from './page-format.js'
+
+/**
+ * The two blocks at the start of the data file. Checkpoint n is written to block n & 1, so the one before it stays
+ * readable until n is durable.
+ *
+ *   offset size
+ *        0    8  magic "NEXTKEY1"
+ *        8    4  format version
+ *       12    4  page size
+ *       16   16  database id
+ *       32    8  checkpoint number
+ *       40    8  log position P: everything before it is in this checkpoint
+ *       48    4  next page id
+ *       52    4  first page of the root record (PageType.Root chain)
+ *       56    4  blocks in the file
+ *       60    4  number of map directory blocks
+ *       64   16  owner token: who wrote this (D15)
+ *       80    8  for each map directory block: block number, checksum
+ *     16380   4  CRC-32 of everything before
+ * 8-byte numbers are stored as two 32-bit halves, low first; all fields little-endian.
+ */
+export interface Superblock {
+  databaseId: Uint8Array
+  checkpoint: CheckpointNumber
+  logPosition: LogPosition
+  nextPage: PageId
+  rootPage: PageId
+  blocks: number
+  ownerToken: Uint8Array
+  directory: MapReference[]
+}
+
+export interface MapReference {
+  block: BlockNumber
+  checksum: number
+}
+
+export const FORMAT_VERSION = 1
+export const SUPERBLOCKS = 2
+/** Map directory blocks that fit. */
+export const MAX_DIRECTORY: number = ((Page.Size - 4 - 80) / 8) | 0
+
+const MAGIC = Buffer.from('NEXTKEY1', 'latin1')
+
+export function encodeSuperblock(block: Superblock): Buffer {
+  const out = Buffer.alloc(Page.Size)
+  MAGIC.copy(out, 0)
+  out.writeUInt32LE(FORMAT_VERSION, 8)
+  out.writeUInt32LE(Page.Size, 12)
+  out.set(block.databaseId, 16)
+  writeU53(out, block.checkpoint, 32)
+  writeU53(out, block.logPosition, 40)
+  out.writeUInt32LE(block.nextPage, 48)
+  out.writeUInt32LE(block.rootPage, 52)
+  out.writeUInt32LE(block.blocks, 56)
+  out.writeUInt32LE(block.directory.length, 60)
+  out.set(block.ownerToken, 64)
+  let at = 80
+  for (const { block: number, checksum } of block.directory) {
+    out.writeUInt32LE(number, at)
+    out.writeInt32LE(checksum | 0, at + 4)
+    at += 8
+  }
+  out.writeUInt32LE(crc32(out, 0, Page.Size - 4, 0), Page.Size - 4)
+  return out
+}
+
+/** The superblock in these bytes; undefined if they are not a whole one. Throws for a format this version cannot read. */
+export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
+  if (bytes.length < Page.Size || !bytes.subarray(0, 8).equals(MAGIC)) return undefined
+  if (bytes.readUInt32LE(Page.Size - 4) !== crc32(bytes, 0, Page.Size - 4, 0)) return undefined
+  const version = bytes.readUInt32LE(8)
+  if (version !== FORMAT_VERSION) {
+    throw new NextkeyError(
+      'ERR_FORMAT_VERSION',
+      `the database has format version ${version}, this nextkey reads version ${FORMAT_VERSION}: open it with the nextkey that wrote it, or a newer one`,
+      { details: { found: version, supported: FORMAT_VERSION } },
+    )
+  }
+  if (bytes.readUInt32LE(12) !== Page.Size) return undefined
+  const count = bytes.readUInt32LE(60)
+  if (count > MAX_DIRECTORY) return undefined
+  const directory: MapReference[] = []
+  for (let at = 80; directory.length < count; at += 8) {
+    directory.push({ block: bytes.readUInt32LE(at) as BlockNumber, checksum: bytes.readInt32LE(at + 4) })
+  }
+  return {
+    databaseId: Uint8Array.from(bytes.subarray(16, 32)),
+    checkpoint: readU53(bytes, 32) as CheckpointNumber,
+    logPosition: readU53(bytes, 40) as LogPosition,
+    nextPage: bytes.readUInt32LE(48) as PageId,
+    rootPage: bytes.readUInt32LE(52) as PageId,
+    blocks: bytes.readUInt32LE(56),
+    ownerToken: Uint8Array.from(bytes.subarray(64, 80)),
+    directory,
+  }
+}
+
+function writeU53(out: Buffer, value: number, at: number): void {
+  out.writeUInt32LE(value % 2 ** 32, at)
+  out.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4)
+}
+
+function readU53(bytes: Buffer, at: number): number {
+  return bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 2 ** 32
+}

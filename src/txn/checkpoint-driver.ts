@@ -1,0 +1,228 @@
+import { type CheckpointNumber, type LogPosition, NO_PAGE, type PageId } from '../base/ids.js'
+import { BackgroundRun, type Effect } from '../storage/background-run.js'
+import type { Checkpointer } from '../storage/checkpoint.js'
+import type { WriteAheadLog } from '../wal/write-ahead-log.js'
+import type { Engine } from './engine.js'
+import { encodeCheckpoint, LogKind } from './log-records.js'
+import { freeRootRecord, type RootTransaction, writeRootRecord } from './root-record.js'
+import { TrxState } from './trx.js'
+
+/**
+ * When checkpoints begin, what of the transaction system they hold, and who drives them.
+ *
+ * One begins after so many log bytes, after so much time, or when blocks that wait to be freed are a quarter of the file. It
+ * runs from the event loop; when the log has grown to twice the bound, statements drive it inline (D1).
+ */
+export class CheckpointDriver {
+  readonly #engine: Engine
+  readonly #checkpointer: Checkpointer
+  #run: BackgroundRun | undefined
+  /** First page of the root record of the newest checkpoint. */
+  #rootPage: PageId
+  /** Log position of the newest freeze. */
+  #frozenAt: LogPosition = 0 as LogPosition
+  #cancelTimer: (() => void) | undefined
+  #stopped = false
+  /** The next checkpoint moves every page it can towards the start of the file (compact). */
+  moveAllOfTail = false
+  /** Called when a checkpoint is complete. */
+  onComplete: ((number: CheckpointNumber) => void) | undefined
+
+  constructor(engine: Engine, checkpointer: Checkpointer, rootPage: PageId) {
+    this.#engine = engine
+    this.#checkpointer = checkpointer
+    this.#rootPage = rootPage
+  }
+
+  get running(): boolean {
+    return this.#run !== undefined
+  }
+
+  get rootPage(): PageId {
+    return this.#rootPage
+  }
+
+  /** Blocks that the page map occupies. */
+  get mapBlocks(): number {
+    return this.#checkpointer.mapBlocks
+  }
+
+  /** Log bytes that a recovery would have to read now. */
+  get logBytes(): number {
+    return this.#engine.wal === undefined ? 0 : this.#engine.wal.end - this.#frozenAt
+  }
+
+  /** Everything before this moment is in a checkpoint when the promise resolves. */
+  async next(): Promise<void> {
+    const running = this.#run
+    if (running !== undefined) await running.done
+    // Others may have waited for the same one: whoever comes first begins the next, which serves them all.
+    await (this.#run ?? this.begin(this.#logEffects()).start()).done
+  }
+
+  /** The same, without returning before it is complete. */
+  runSync(): void {
+    this.#run?.advanceSync()
+    this.begin(this.#logEffects()).advanceSync()
+  }
+
+  /** At the end: everything into the data file, unless it is there. */
+  async finish(): Promise<void> {
+    // The frame that says "complete" is in the log after every checkpoint.
+    if (this.logBytes > COMPLETE_FRAME_BYTES || this.#engine.system.history.length > 0) await this.next()
+  }
+
+  /** At recovery: the first checkpoint, before there is a log to write to. */
+  recoveryCheckpoint(logPosition: LogPosition, startLog: () => WriteAheadLog): BackgroundRun {
+    return this.begin({
+      position: logPosition,
+      durable: NOTHING,
+      complete: (number) => ({
+        runSync: () => {
+          this.#engine.wal = startLog()
+          this.#appendComplete(this.#engine.wal, number)
+          this.#engine.wal.syncNow()
+        },
+        runAsync() {
+          this.runSync()
+          return Promise.resolve()
+        },
+      }),
+    })
+  }
+
+  begin(log: LogEffects): BackgroundRun {
+    const engine = this.#engine
+    engine.mustWrite()
+    this.#frozenAt = log.position
+    const steps = engine.change(() => {
+      this.#moveTail()
+      this.#writeRoot()
+      return this.#checkpointer.begin({
+        logPosition: log.position,
+        rootPage: this.#rootPage,
+        logDurable: log.durable,
+        markComplete: log.complete,
+        completed: (number) => {
+          this.#run = undefined
+          engine.wal?.release(log.position)
+          this.onComplete?.(number)
+        },
+      })
+    })
+    this.#run = new BackgroundRun(steps)
+    return this.#run
+  }
+
+  /** Begins a checkpoint that is due, or drives one that is overdue. */
+  payDebts(): void {
+    const { options, pager, wal } = this.#engine
+    if (wal === undefined || this.#stopped || this.#engine.failure !== undefined) return
+    const bytes = wal.end - this.#frozenAt
+    const waiting = pager.allocator.waitingCount
+    const due = bytes > options.checkpointBytes || (waiting > LEAST_WAITING && waiting * 4 > pager.allocator.total)
+    if (!due) {
+      if (bytes > 0 && this.#cancelTimer === undefined) this.#arm()
+      return
+    }
+    if (this.#run === undefined) this.begin(this.#logEffects()).start()
+    else if (bytes > 2 * options.checkpointBytes || waiting * 2 > pager.allocator.total) this.#run.advanceSync(1)
+  }
+
+  /** No more checkpoints begin by themselves; resolves when the running one is over, however it ended. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    await this.#run?.done.catch(() => {})
+  }
+
+  #arm(): void {
+    this.#cancelTimer = this.#engine.environment.clock.setTimer(this.#engine.options.checkpointInterval, () => {
+      this.#cancelTimer = undefined
+      if (this.#stopped || this.#run !== undefined || this.#engine.failure !== undefined || this.logBytes === 0) return
+      this.begin(this.#logEffects()).start()
+    })
+  }
+
+  #logEffects(): LogEffects {
+    const wal = this.#engine.wal as WriteAheadLog
+    return {
+      position: wal.end,
+      durable: untilDurable(wal, wal.end),
+      complete: (number) => untilDurable(wal, this.#appendComplete(wal, number)),
+    }
+  }
+
+  #appendComplete(wal: WriteAheadLog, number: CheckpointNumber): LogPosition {
+    const record = encodeCheckpoint(number)
+    return wal.append(LogKind.Checkpoint, record, 0, record.length)
+  }
+
+  /** Replaces the root record by one of this moment. */
+  #writeRoot(): void {
+    const { system, catalog, pager } = this.#engine
+    const transactions: RootTransaction[] = []
+    for (const trx of system.active.values()) {
+      if (!trx.hasLog) continue
+      const { trxId, firstPage, firstOffset, lastPage, lastOffset } = trx
+      transactions.push({ trxId, firstPage, firstOffset, lastPage, lastOffset, committed: trx.state === TrxState.Committing })
+    }
+    const { history } = system
+    freeRootRecord(pager, this.#rootPage)
+    this.#rootPage = writeRootRecord(pager, {
+      nextTrxId: system.nextTrxId,
+      nextCommitNumber: system.nextCommitNumber,
+      nextTreeId: catalog.nextTreeId,
+      nextTableId: catalog.nextTableId,
+      metaRoot: catalog.meta.root,
+      historyPage: history.length === 0 ? NO_PAGE : history.pageAt(0),
+      historyOffset: history.length === 0 ? 0 : history.offsetAt(0),
+      transactions,
+      partFilledUndo: system.undo.partFilled,
+    })
+  }
+
+  /** Marks some pages that lie far out in a file with much free space, so that the checkpoint writes them further in. */
+  #moveTail(): void {
+    const { pager } = this.#engine
+    const { allocator, map } = pager
+    const all = this.moveAllOfTail
+    this.moveAllOfTail = false
+    if (!all && (allocator.total < allocator.usedCount * 2 || allocator.total < LEAST_TOTAL)) return
+    const most = Math.min(all ? Number.POSITIVE_INFINITY : PAGES_MOVED, pager.pool.capacity >> 1)
+    let moved = 0
+    map.pagesBeyond(Math.ceil(allocator.usedCount * (all ? 1 : 1.25)), (page) => {
+      pager.beginOperation()
+      pager.willChange(pager.fetch(page))
+      return ++moved < most
+    })
+  }
+}
+
+interface LogEffects {
+  position: LogPosition
+  durable: Effect
+  complete(number: CheckpointNumber): Effect
+}
+
+function untilDurable(wal: WriteAheadLog, position: LogPosition): Effect {
+  return {
+    runSync: () => {
+      if (!wal.isDurable(position)) wal.syncNow()
+    },
+    runAsync: async () => {
+      await wal.waitDurable(position)
+    },
+  }
+}
+
+const NOTHING: Effect = { runSync: () => {}, runAsync: () => Promise.resolve() }
+/** Blocks that may wait for a checkpoint in a small file: 16 MiB. */
+const LEAST_WAITING = 1024
+/** More than what the log holds after a checkpoint with nothing since. */
+const COMPLETE_FRAME_BYTES = 64
+/** Files below 4 MiB are not worth shrinking. */
+const LEAST_TOTAL = 256
+/** Pages moved towards the start per checkpoint: read and marked in about 2 ms. */
+const PAGES_MOVED = 512

@@ -1,0 +1,70 @@
+import type { Engine } from './engine.js'
+import type { Purge } from './purge.js'
+
+/** Runs purge in slices from the event loop, and inline when the history outruns it (D1). */
+export class PurgeDriver {
+  readonly #purge: Purge
+  readonly #engine: Engine
+  #scheduled = false
+  #stopped = false
+
+  constructor(purge: Purge, engine: Engine) {
+    this.#purge = purge
+    this.#engine = engine
+  }
+
+  get hasWork(): boolean {
+    return this.#purge.hasWork
+  }
+
+  /** Something ended that may have held purge back, or made work for it. */
+  poke(): void {
+    if (this.#scheduled || this.#stopped || this.#engine.options.readOnly || !this.#purge.hasWork) return
+    this.#scheduled = true
+    void this.#run()
+  }
+
+  /** Purges inline while the history is longer than the event loop should have let it become. */
+  payDebts(): void {
+    if (this.#engine.system.history.length > HISTORY_BOUND && this.#canRun()) this.#step(INLINE_RECORDS)
+  }
+
+  /** Purges everything that no view forbids, now. */
+  runSync(): void {
+    while (this.#canRun()) this.#step(RECORDS_PER_STEP)
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#engine.environment
+    await clock.macrotask()
+    while (this.#canRun() && !this.#stopped) {
+      const until = clock.now() + SLICE_MS
+      try {
+        while (this.#purge.hasWork && clock.now() < until) this.#step(RECORDS_PER_STEP)
+      } catch {
+        break // the engine is broken and says so to whoever calls next
+      }
+      await clock.macrotask()
+    }
+    this.#scheduled = false
+  }
+
+  #canRun(): boolean {
+    return this.#engine.failure === undefined && this.#purge.hasWork
+  }
+
+  #step(records: number): void {
+    this.#engine.change(() => this.#purge.step(records))
+  }
+}
+
+/** Committed transactions that may wait for purge before their successors lend a hand. */
+const HISTORY_BOUND = 2000
+/** Per statement: more than one statement adds. */
+const INLINE_RECORDS = 32
+const RECORDS_PER_STEP = 32
+const SLICE_MS = 2

@@ -1,0 +1,250 @@
+import { assert } from '../base/assert.js'
+import { DamagedError, NextkeyError } from '../base/errors.js'
+import { type CheckpointNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
+import type { Environment } from '../platform/environment.js'
+import type { File } from '../platform/file-system.js'
+import { formatDataFile, loadDataFile, readSuperblocks } from '../storage/data-file.js'
+import { Page } from '../storage/page-format.js'
+import type { Superblock } from '../storage/superblock.js'
+import { type FoundLog, openLog } from '../wal/open-log.js'
+import type { Durability } from '../wal/write-ahead-log.js'
+import { Catalog } from './catalog.js'
+import { Engine, type EngineOptions } from './engine.js'
+import { LogKind } from './log-records.js'
+import { MetaTree } from './meta-tree.js'
+import { Replay } from './replay.js'
+import { readRootRecord, type RootRecord } from './root-record.js'
+import { RowReader } from './row-reader.js'
+import { TrxState } from './trx.js'
+import { TrxSystem } from './trx-system.js'
+
+/**
+ * Opening a database, which is recovering it (D9):
+ *
+ *   superblock → map → roll back, from their undo, the transactions active at the checkpoint → replay the commits after P in
+ *   order → complete a checkpoint → begin a new log, with a new epoch → admit the first commit.
+ *
+ * O1. Nothing is appended to a log that was read, and nothing read is trusted to be on disk before it was synced again, in the
+ *     form of the checkpoint that ends recovery.
+ * O2. The newest superblock counts only if the log says that its checkpoint is complete. Otherwise its pages may be in the page
+ *     cache alone (its sync may have failed, which the cache does not show), and the one before it is good: neither its blocks nor
+ *     its log were released.
+ * O3. A "complete" frame of a checkpoint newer than the superblock used means that the newer superblock is damaged, and what it
+ *     released is gone: that is an error, never an older state.
+ * O4. Crashing in here, or coming twice, gives the same state: until the last step, only free blocks are written.
+ */
+export interface RecoveryOptions extends EngineOptions {
+  directory: string
+  logDirectory: string
+  durability: Durability
+  /** Bytes; default 16 MiB. */
+  segmentSize: number | undefined
+  onProgress: ((progress: RecoveryProgress) => void) | undefined
+}
+
+export interface RecoveryProgress {
+  phase: 'rolling back' | 'replaying' | 'writing a checkpoint'
+  /** Transactions rolled back, or log bytes replayed. */
+  done: number
+}
+
+export async function openEngine(environment: Environment, options: RecoveryOptions): Promise<Engine> {
+  const { fileSystem } = environment
+  const path = dataPath(options.directory)
+  if (!fileSystem.exists(path)) createDatabase(environment, options)
+  const file = fileSystem.open(path, { readOnly: options.readOnly })
+  try {
+    return await recover(environment, options, file)
+  } catch (error) {
+    file.close()
+    throw error
+  }
+}
+
+export function dataPath(directory: string): string {
+  return `${directory}/nextkey.db`
+}
+
+/** An empty database: log first, then the data file under its name, so that a data file without a log is always damage. */
+function createDatabase(environment: Environment, options: RecoveryOptions): void {
+  const { fileSystem, random } = environment
+  const { directory, logDirectory } = options
+  if (options.readOnly) {
+    throw new NextkeyError('ERR_NOT_FOUND', `there is no database in ${directory}: open it without readOnly to make one`, { details: { directory } })
+  }
+  const databaseId = new Uint8Array(16)
+  random.fill(databaseId)
+  const staged = `${dataPath(directory)}.new`
+  const file = fileSystem.open(staged, { create: true })
+  try {
+    file.truncate(0)
+    formatDataFile(file, { databaseId, ownerToken: new Uint8Array(16) })
+  } finally {
+    file.close()
+  }
+  const log = openLog(environment, logOptions(options, databaseId, () => {})).startNew(0 as LogPosition)
+  log.syncNow()
+  void log.close()
+  fileSystem.syncDirectorySync(parentOf(logDirectory))
+  fileSystem.rename(staged, dataPath(directory))
+  fileSystem.syncDirectorySync(directory)
+  fileSystem.syncDirectorySync(parentOf(directory))
+}
+
+async function recover(environment: Environment, options: RecoveryOptions, file: File): Promise<Engine> {
+  const superblocks = readSuperblocks(file)
+  if (superblocks.length === 0) throw notADatabase(file)
+  let engine: Engine | undefined
+  const found = openLog(
+    environment,
+    logOptions(options, superblocks[0].databaseId, () => engine?.checkpoints.stop()),
+  )
+  const superblock = chooseSuperblock(superblocks, found, options)
+  const token = new Uint8Array(16)
+  environment.random.fill(token)
+  const { pager, checkpointer } = loadDataFile(file, superblock, options.cacheSize, token)
+  const root = superblock.rootPage === NO_PAGE ? undefined : readRootRecord(pager, superblock.rootPage)
+  const system = new TrxSystem(pager, environment.clock, Math.min(64 * 2 ** 20, options.cacheSize / 4))
+  const reader = new RowReader(pager, system)
+  if (root === undefined && options.readOnly) {
+    throw new NextkeyError('ERR_NOT_FOUND', `the database in ${options.directory} is empty: open it once without readOnly`)
+  }
+  const catalog = root === undefined ? Catalog.create(pager, MetaTree.create(pager)) : new Catalog(pager, new MetaTree(pager, root.metaRoot), root.nextTreeId, root.nextTableId)
+  engine = new Engine({ environment, options, file, pager, checkpointer, system, reader, catalog, rootPage: superblock.rootPage })
+  if (root !== undefined) restoreTransactions(engine, root)
+  if (options.readOnly) {
+    // The checkpoint alone: what was active in it stays so, and invisible.
+    catalog.load(reader, false)
+    return engine
+  }
+  catalog.load(reader, true)
+  await rollBackActive(engine, options)
+  catalog.load(reader, false)
+  const end = await replayLog(engine, found, superblock, options)
+  engine.change(() => catalog.dropOrphans())
+  options.onProgress?.({ phase: 'writing a checkpoint', done: 0 })
+  const checkpoint = engine.checkpoints.recoveryCheckpoint(end, () => {
+    const wal = found.startNew(end)
+    environment.fileSystem.syncDirectorySync(parentOf(options.logDirectory))
+    return wal
+  })
+  await checkpoint.start().done
+  engine.purging.poke()
+  return engine
+}
+
+/** O2, O3. */
+function chooseSuperblock(superblocks: Superblock[], found: FoundLog, options: RecoveryOptions): Superblock {
+  const [newest, older] = superblocks
+  if (older === undefined || options.readOnly) return newest
+  if (isComplete(found, newest)) return newest
+  return older
+}
+
+/** Whether the log has the "complete" frame of this superblock's checkpoint. */
+function isComplete(found: FoundLog, superblock: Superblock): boolean {
+  const reader = found.reader(superblock.logPosition)
+  try {
+    while (reader.next()) {
+      if (reader.kind === LogKind.Checkpoint && readNumber(reader.bytes, reader.start) >= superblock.checkpoint) return true
+    }
+    return false
+  } finally {
+    reader.close()
+  }
+}
+
+function restoreTransactions(engine: Engine, root: RootRecord): void {
+  const { system } = engine
+  system.nextTrxId = root.nextTrxId
+  system.oldestActive = root.nextTrxId
+  system.nextCommitNumber = root.nextCommitNumber
+  system.undo.restorePartFilled(root.partFilledUndo)
+  system.loadHistory(root.historyPage, root.historyOffset)
+  const committed = []
+  for (const { committed: isCommitted, ...log } of root.transactions) {
+    const trx = engine.begin('repeatable-read')
+    Object.assign(trx, log, { hasLog: true, needsPurge: true })
+    system.adopt(trx)
+    if (isCommitted) committed.push(trx)
+  }
+  if (engine.options.readOnly) return
+  for (const trx of committed) engine.change(() => system.finishCommit(trx))
+}
+
+async function rollBackActive(engine: Engine, options: RecoveryOptions): Promise<void> {
+  const { clock } = engine.environment
+  let done = 0
+  for (const trx of [...engine.system.active.values()].reverse()) {
+    assert(trx.state === TrxState.Active, 'only active transactions are left to roll back')
+    while (!engine.undoStep(trx, undefined, UNDO_PER_SLICE)) await clock.macrotask()
+    engine.change(() => engine.system.finishRollback(trx))
+    options.onProgress?.({ phase: 'rolling back', done: ++done })
+  }
+}
+
+/** Replays everything after the checkpoint; returns where the log ends. */
+async function replayLog(engine: Engine, found: FoundLog, superblock: Superblock, options: RecoveryOptions): Promise<LogPosition> {
+  const replay = new Replay(engine.pager, engine.catalog, engine.reader)
+  const reader = found.reader(superblock.logPosition)
+  let slice = reader.position + BYTES_PER_SLICE
+  try {
+    while (reader.next()) {
+      if (reader.kind === LogKind.Checkpoint) {
+        const number = readNumber(reader.bytes, reader.start)
+        if (number > superblock.checkpoint) throw lostCheckpoint(engine.file, superblock, number as CheckpointNumber)
+        continue
+      }
+      engine.change(() => replay.apply(reader.kind as LogKind, reader.bytes, reader.start, reader.end))
+      if (reader.endPosition < slice) continue
+      slice = reader.endPosition + BYTES_PER_SLICE
+      options.onProgress?.({ phase: 'replaying', done: reader.endPosition - superblock.logPosition })
+      await engine.environment.clock.macrotask()
+    }
+  } finally {
+    reader.close()
+  }
+  const { system } = engine
+  system.nextTrxId = Math.max(system.nextTrxId, replay.highestTrxId + 1) as TrxId
+  if (system.active.size === 0) system.oldestActive = system.nextTrxId
+  for (const table of engine.catalog.tables()) if (table.counter > 1) engine.storeCounter(table)
+  assert(reader.tail !== undefined, 'the log was read to its end')
+  return reader.tail
+}
+
+function readNumber(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getFloat64(at, true)
+}
+
+function logOptions(options: RecoveryOptions, databaseId: Uint8Array, onFailure: () => void): Parameters<typeof openLog>[1] {
+  const { logDirectory: directory, durability, segmentSize } = options
+  return { directory, databaseId, durability, onFailure, ...(segmentSize === undefined ? {} : { segmentSize }) }
+}
+
+function parentOf(path: string): string {
+  const slash = path.lastIndexOf('/')
+  return slash <= 0 ? (slash === 0 ? '/' : '.') : path.slice(0, slash)
+}
+
+function notADatabase(file: File): NextkeyError {
+  const head = Buffer.alloc(8)
+  const ours = [0, Page.Size].some((position) => {
+    file.readSync(head, 0, 8, position)
+    return head.toString('latin1') === 'NEXTKEY1'
+  })
+  if (ours) {
+    return new DamagedError(`neither superblock of ${file.path} is whole: the checksum of both does not match`, { file: file.path, block: 0, what: 'superblocks' })
+  }
+  return new NextkeyError('ERR_NOT_A_DATABASE', `${file.path} is not a nextkey database`, { details: { file: file.path } })
+}
+
+function lostCheckpoint(file: File, used: Superblock, number: CheckpointNumber): DamagedError {
+  return new DamagedError(
+    `the superblock of checkpoint ${number} in ${file.path} is damaged: the log says that the checkpoint was complete, but the newest whole superblock is of checkpoint ${used.checkpoint}`,
+    { file: file.path, block: number & 1, what: 'superblock', checkpoint: number },
+  )
+}
+
+const UNDO_PER_SLICE = 1000
+const BYTES_PER_SLICE = 1 << 20
+

@@ -1,0 +1,110 @@
+import { assert } from '../base/assert.js'
+import { InvalidArgumentError } from '../base/errors.js'
+import type { TableId, TreeId } from '../base/ids.js'
+import { encodeKey, type KeyBuffer } from '../codec/key-encoding.js'
+import type { KeyPaths } from '../codec/key-path.js'
+import type { ValueCodec } from '../codec/row-codec.js'
+import type { BTree } from '../storage/btree.js'
+import { MAX_ENTRY } from '../storage/slotted-page.js'
+import { TreeCursor } from '../storage/tree-cursor.js'
+import { Entry } from './record-format.js'
+
+/** A secondary index as the catalogue has it. */
+export interface IndexDefinition {
+  tree: TreeId
+  name: string
+  /** Key paths, in order. */
+  on: readonly string[]
+  unique: boolean
+}
+
+/** A table as the catalogue has it; plain data, stored as JSON. */
+export interface TableDefinition {
+  id: TableId
+  tree: TreeId
+  name: string
+  /** Key path, compound key path, or null for out-of-line keys. */
+  key: string | readonly string[] | null
+  autoIncrement: boolean
+  value: 'row' | 'binary'
+  indexes: readonly IndexDefinition[]
+}
+
+/** A table that is open: its trees, its codec, its counter. */
+export class TableStore {
+  readonly definition: TableDefinition
+  readonly clustered: BTree
+  readonly indexes: readonly IndexStore[]
+  readonly codec: ValueCodec
+  /** Null: keys are given beside the rows. */
+  readonly keyPaths: KeyPaths | null
+  /** The next auto-increment value. */
+  counter = 1
+  /** `counter` as the log has it. */
+  loggedCounter = 1
+  /** Set when the table is dropped: handles to it are dead. */
+  dropped = false
+
+  constructor(definition: TableDefinition, clustered: BTree, indexes: readonly IndexStore[], codec: ValueCodec, keyPaths: KeyPaths | null) {
+    this.definition = definition
+    this.clustered = clustered
+    this.indexes = indexes
+    this.codec = codec
+    this.keyPaths = keyPaths
+  }
+
+  get id(): TableId {
+    return this.definition.id
+  }
+
+  get name(): string {
+    return this.definition.name
+  }
+
+  index(name: string): IndexStore | undefined {
+    return this.indexes.find((index) => index.definition.name === name)
+  }
+}
+
+export class IndexStore {
+  readonly definition: IndexDefinition
+  readonly tree: BTree
+  readonly paths: KeyPaths
+  /** For looks within one synchronous step. */
+  readonly cursor: TreeCursor
+  /** Of the entry that `encodeEntry` made last: length of its index key, and whether a part of it is null. */
+  keyLength = 0
+  hasNull = false
+
+  constructor(definition: IndexDefinition, tree: BTree, paths: KeyPaths) {
+    this.definition = definition
+    this.tree = tree
+    this.cursor = new TreeCursor(tree)
+    this.paths = paths
+  }
+
+  /**
+   * The entry's key for a stored row: index key ++ primary key. Missing fields count as null.
+   * Raises ERR_INVALID_KEY for a field that cannot be a key, ERR_KEY_TOO_LONG for an entry that does not fit.
+   */
+  encodeEntry(row: unknown, primaryKey: KeyBuffer, target: KeyBuffer): void {
+    target.reset()
+    this.hasNull = this.paths.appendIndexKey(row, target)
+    this.keyLength = target.length
+    target.append(primaryKey.bytes, 0, primaryKey.length)
+    if (target.length + Entry.Size > MAX_ENTRY) {
+      throw new InvalidArgumentError(
+        `an entry of index '${this.definition.name}' would take ${target.length} bytes (index key and primary key, encoded); the most is ${MAX_ENTRY - Entry.Size}`,
+        { index: this.definition.name, length: target.length, limit: MAX_ENTRY - Entry.Size },
+        'ERR_KEY_TOO_LONG',
+      )
+    }
+    assert(this.keyLength <= 2048, 'an index key passed the key limit')
+  }
+}
+
+/** Encodes an out-of-line key. */
+export function encodePlainKey(key: unknown, target: KeyBuffer): void {
+  target.reset()
+  encodeKey(key, target)
+}

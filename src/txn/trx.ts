@@ -1,0 +1,64 @@
+import { type CommitNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
+import type { ReadView } from './read-view.js'
+import { RedoBuffer } from './redo-buffer.js'
+import type { UndoLogState } from './undo-log.js'
+
+export type IsolationLevel = 'read-uncommitted' | 'read-committed' | 'repeatable-read' | 'serializable' | 'snapshot'
+
+export const enum TrxState {
+  Active = 0,
+  /** Waits for a checkpoint that makes it durable; still invisible (big transactions). */
+  Committing = 1,
+  Committed = 2,
+  RolledBack = 3,
+}
+
+/**
+ * A transaction as the core knows it. The id is 0 until the first write; the undo log has no page until then either.
+ */
+export class Trx implements UndoLogState {
+  trxId: TrxId = 0 as TrxId
+  state: TrxState = TrxState.Active
+  readonly isolation: IsolationLevel
+  firstPage: UndoLogState['firstPage'] = NO_PAGE
+  firstOffset = 0
+  lastPage: UndoLogState['lastPage'] = NO_PAGE
+  lastOffset = 0
+  /** Undo records written: the weight in the choice of a deadlock's victim. */
+  undoCount = 0
+  /** Some undo record means work for purge or may be needed by older views: the log enters the history at commit. */
+  needsPurge = false
+  readonly redo: RedoBuffer
+  /** The consistent read view (per transaction or per statement, by isolation level). */
+  view: ReadView | undefined
+  commitNumber: CommitNumber = 0 as CommitNumber
+  /** Log position after the commit's group. */
+  commitPosition: LogPosition = 0 as LogPosition
+  /** Whether `log.firstPage` is still held; false once the log was discarded or passed to the history. */
+  hasLog = false
+
+  constructor(isolation: IsolationLevel, redoLimit: number) {
+    this.isolation = isolation
+    this.redo = new RedoBuffer(redoLimit)
+  }
+}
+
+/** A point within a transaction to which it can be undone. */
+export interface UndoMark {
+  /** The last undo record at that time; page 0: the transaction had not written. */
+  page: Trx['lastPage']
+  offset: number
+  redoLength: number
+  redoDropped: boolean
+  undoCount: number
+}
+
+export function markOf(trx: Trx): UndoMark {
+  return {
+    page: trx.lastPage,
+    offset: trx.lastOffset,
+    redoLength: trx.redo.length,
+    redoDropped: trx.redo.dropped,
+    undoCount: trx.undoCount,
+  }
+}
