@@ -45,7 +45,7 @@ export async function killAndRecover(directory, acknowledgements) {
       `no transfer survived in part: every balance is what the ledger makes it${wrong.length > 0 ? ` (not so: accounts ${wrong.join(', ')})` : ''}`,
     )
     const report = await db.check()
-    verdict(report.ok, 'db.check() finds every page, row and index entry in order')
+    verdict(report.problems.length === 0, 'db.check() finds every page, row and index entry in order')
   } finally {
     await db.close()
   }

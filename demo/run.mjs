@@ -41,6 +41,7 @@ async function main() {
     const tables = await load(db, source)
 
     heading(2, 'Ask through the indexes')
+    explain('   Each question is asked twice and the second time is shown, when the code is compiled and the pages are in memory.')
     ask(tables, source)
 
     heading(3, 'Many transactions at once')

@@ -155,6 +155,27 @@ function makeModel(context) {
       }
       return checked
     },
+    /**
+     * Ranges against the sorted keys: none may be left out.
+     * @param {import('../engines/index.mjs').Store} store
+     */
+    verifyRanges(store) {
+      const sorted = [...keys].sort()
+      const limit = 100
+      let checked = 0
+      for (let i = 0; i < 200; i++) {
+        const start = Math.floor((i / 200) * sorted.length)
+        const met = []
+        store.visit(sorted[start], limit, (key) => met.push(key))
+        const expected = sorted.slice(start, start + limit)
+        check(
+          met.length === expected.length && met.every((key, at) => key === expected[at]),
+          `the range from ${sorted[start]} skips or repeats keys`,
+        )
+        checked += met.length
+      }
+      return checked
+    },
   }
 }
 
@@ -216,6 +237,7 @@ async function oneClient(context, letter) {
     },
   })
   checked += model.verify(store)
+  if (letter === 'e') checked += model.verifyRanges(store)
   await store.close()
   return { ...measurement, checked }
 }
