@@ -7,7 +7,7 @@
  */
 import type { TreeId } from '../../src/base/ids.js'
 import { BTree } from '../../src/storage/btree.js'
-import { KEY_PADDING } from '../../src/storage/slotted-page.js'
+import { KEY_PADDING } from '../../src/storage/slotted-page-layout.js'
 import { TreeCursor } from '../../src/storage/tree-cursor.js'
 import { MemoryPageStore } from '../../test/support/memory-page-store.js'
 

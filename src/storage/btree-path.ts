@@ -2,7 +2,8 @@ import { assert } from '../base/assert.js'
 import type { FrameBase, PageId, TreeId } from '../base/ids.js'
 import { Page, PageType } from './page-format.js'
 import type { PageStore } from './page-store.js'
-import { heapStart, SlottedPages } from './slotted-page.js'
+import { SlottedPages } from './slotted-page.js'
+import { heapStart } from './slotted-page-layout.js'
 import { keyScratch, startPage } from './slotted-page-rebuild.js'
 
 /** More than 2^31 pages could ever need. */

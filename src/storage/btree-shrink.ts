@@ -1,6 +1,6 @@
 import type { FrameBase } from '../base/ids.js'
 import type { TreePath } from './btree-path.js'
-import { PAGE_CAPACITY } from './slotted-page.js'
+import { PAGE_CAPACITY } from './slotted-page-layout.js'
 import { mergePages } from './slotted-page-rebuild.js'
 
 /**

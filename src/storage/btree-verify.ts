@@ -2,7 +2,8 @@ import { DamagedError } from '../base/errors.js'
 import type { FrameBase, PageId, TreeId } from '../base/ids.js'
 import { Page, PageType } from './page-format.js'
 import type { PageStore } from './page-store.js'
-import { heapStart, PAGE_CAPACITY, Slot, type SlottedPages } from './slotted-page.js'
+import type { SlottedPages } from './slotted-page.js'
+import { heapStart, PAGE_CAPACITY, Slot } from './slotted-page-layout.js'
 import { keyScratch } from './slotted-page-rebuild.js'
 
 export interface TreeStatistics {

@@ -6,7 +6,8 @@ import { isSparse, mayMerge, rebalance } from './btree-shrink.js'
 import { type TreeStatistics, TreeVerification } from './btree-verify.js'
 import { Page, PageType } from './page-format.js'
 import type { PageStore } from './page-store.js'
-import { heapStart, MAX_ENTRY, type SlottedPages } from './slotted-page.js'
+import type { SlottedPages } from './slotted-page.js'
+import { heapStart, MAX_ENTRY } from './slotted-page-layout.js'
 import { keyScratch, makeRoom, Newcomer } from './slotted-page-rebuild.js'
 
 const newcomer: Newcomer = new Newcomer()

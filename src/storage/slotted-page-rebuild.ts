@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js'
 import type { FrameBase, PageId } from '../base/ids.js'
 import { Page } from './page-format.js'
+import { SlottedPages } from './slotted-page.js'
 import {
   heapStart,
   innerRecordBytes,
@@ -10,8 +11,7 @@ import {
   MAX_ENTRY,
   PAGE_CAPACITY,
   Slot,
-  SlottedPages,
-} from './slotted-page.js'
+} from './slotted-page-layout.js'
 
 /**
  * What rewrites whole pages: compaction, change of prefix, split, merge.

@@ -183,9 +183,10 @@ describe('a held cursor', () => {
       const key = (): Buffer => Buffer.concat([Buffer.alloc(4 * dice.below(2), 'a'), numberKey(dice.below(600)).subarray(6)])
       const change = (growing: boolean): void => {
         const target = key()
-        if (!checked.has(target)) growing && checked.insert(target, Buffer.alloc(dice.below(700)))
-        else if (!growing) checked.remove(target)
-        else checked.replace(target, Buffer.alloc(dice.below(900)))
+        if (!growing) {
+          if (checked.has(target)) checked.remove(target)
+        } else if (checked.has(target)) checked.replace(target, Buffer.alloc(dice.below(900)))
+        else checked.insert(target, Buffer.alloc(dice.below(700)))
       }
       for (let i = 0; i < 400; i++) change(true)
       const held = Array.from({ length: 6 }, () => ({ cursor: new TreeCursor(checked.tree), key: Buffer.alloc(0) as Buffer, at: false }))

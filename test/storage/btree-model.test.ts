@@ -1,16 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MAX_ENTRY } from '../../src/storage/slotted-page.js'
+import { MAX_ENTRY } from '../../src/storage/slotted-page-layout.js'
 import { CheckedTree, Dice, numberKey } from '../support/checked-tree.js'
 
 /** Families of keys, each hard on another part of the page format. */
 const FAMILIES: Record<string, (dice: Dice) => Buffer> = {
   'numbers of eight bytes': (dice) => numberKey(dice.below(5000)),
   'short keys of few byte values, zeros among them': (dice) => dice.bytes(dice.below(8), 3),
-  'keys with and without a long common prefix': (dice) => Buffer.concat([Buffer.alloc(dice.below(2) * 1500, 'x'), Buffer.from(String(dice.below(300)))]),
+  'keys with and without a long common prefix': (dice) =>
+    Buffer.concat([Buffer.alloc(dice.below(2) * 1500, 'x'), Buffer.from(String(dice.below(300)))]),
   'keys that are prefixes of each other': (dice) => Buffer.alloc(dice.below(2000), dice.below(4)),
   'keys that differ late': (dice) => Buffer.concat([Buffer.alloc(40 + 4 * dice.below(6), 'k'), dice.bytes(3, 8)]),
-  'keys of the greatest length': (dice) => Buffer.concat([Buffer.alloc(MAX_ENTRY - 2, dice.below(3)), numberKey(dice.below(60)).subarray(6)]),
+  'keys of the greatest length': (dice) =>
+    Buffer.concat([Buffer.alloc(MAX_ENTRY - 2, dice.below(3)), numberKey(dice.below(60)).subarray(6)]),
 }
 
 /** Mostly short, sometimes as long as an entry may be. */
@@ -48,7 +50,9 @@ describe('a tree equals a sorted map', () => {
     // Big entries, so that short sequences split, merge and reach three levels.
     const anyKey = fc.oneof(
       fc.uint8Array({ maxLength: 6 }),
-      fc.tuple(fc.integer({ min: 1, max: 3 }), fc.uint8Array({ maxLength: 2, max: 3 })).map(([fill, end]) => [...Buffer.alloc(1900, fill), ...end]),
+      fc
+        .tuple(fc.integer({ min: 1, max: 3 }), fc.uint8Array({ maxLength: 2, max: 3 }))
+        .map(([fill, end]) => [...Buffer.alloc(1900, fill), ...end]),
     )
     const anyCall = fc.record({ key: anyKey, length: fc.oneof(fc.nat({ max: 40 }), fc.nat({ max: 2100 })), remove: fc.boolean() })
     fc.assert(

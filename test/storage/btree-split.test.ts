@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MAX_ENTRY, PAGE_CAPACITY } from '../../src/storage/slotted-page.js'
+import { MAX_ENTRY, PAGE_CAPACITY } from '../../src/storage/slotted-page-layout.js'
 import { CheckedTree, Dice, numberKey } from '../support/checked-tree.js'
 
 /** Sizes at the limits of the format: nothing, one byte around a word, what fills a page exactly, the maximum. */
@@ -46,7 +46,9 @@ describe('every split fits', () => {
       const dice = new Dice(seed)
       const checked = new CheckedTree({ restlessness: 0.2 })
       // Neighbours differ in their last bytes, so a separator is as long as they are; some are short, some share less.
-      const keys = Array.from({ length: 500 }, (_, i) => Buffer.concat([Buffer.alloc(dice.pick([0, 4, 2000, MAX_ENTRY - 10]), i % 7), numberKey(i)]))
+      const keys = Array.from({ length: 500 }, (_, i) =>
+        Buffer.concat([Buffer.alloc(dice.pick([0, 4, 2000, MAX_ENTRY - 10]), i % 7), numberKey(i)]),
+      )
       for (const key of dice.shuffle(keys)) checked.insert(key, Buffer.alloc(Math.min(MAX_ENTRY - key.length, 1990)))
       expect(checked.check().depth).toBeGreaterThanOrEqual(3)
       for (const key of dice.shuffle(keys)) checked.remove(key)
@@ -60,7 +62,8 @@ describe('a full page of small entries', () => {
     const shared = Buffer.alloc(2000, 'm')
     const full = (): CheckedTree => {
       const checked = new CheckedTree({ restlessness: 0.05 })
-      for (let i = 0; checked.tree.pages.freeBytes(checked.tree.base) > 60 || i < 10; i++) checked.insert(Buffer.concat([shared, numberKey(i)]))
+      for (let i = 0; checked.tree.pages.freeBytes(checked.tree.base) > 60 || i < 10; i++)
+        checked.insert(Buffer.concat([shared, numberKey(i)]))
       expect(checked.keysByLeaf().length).toBe(1)
       return checked
     }

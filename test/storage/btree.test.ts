@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_ENTRY, PAGE_CAPACITY } from '../../src/storage/slotted-page.js'
+import { MAX_ENTRY, PAGE_CAPACITY } from '../../src/storage/slotted-page-layout.js'
 import { CheckedTree, Dice, numberKey, padded, TREE } from '../support/checked-tree.js'
 
 const VALUE = Buffer.alloc(88, 'v')
@@ -27,7 +27,20 @@ describe('an empty tree', () => {
 
 describe('keys', () => {
   it('may be empty, prefixes of each other, and end in zero bytes', () => {
-    const keys = [[], [0], [0, 0], [0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 1], [1], [1, 0], [1, 0, 0, 0, 1], [255], [255, 255, 255, 255, 255]]
+    const keys = [
+      [],
+      [0],
+      [0, 0],
+      [0, 0, 0, 0],
+      [0, 0, 0, 0, 0],
+      [0, 0, 0, 0, 0, 0, 0, 0, 0],
+      [0, 0, 1],
+      [1],
+      [1, 0],
+      [1, 0, 0, 0, 1],
+      [255],
+      [255, 255, 255, 255, 255],
+    ]
     for (let seed = 1; seed <= 20; seed++) {
       const checked = new CheckedTree()
       for (const key of new Dice(seed).shuffle([...keys])) {
@@ -74,7 +87,12 @@ describe('keys', () => {
 describe('a search that finds nothing', () => {
   it('leaves the tree at the place to insert at', () => {
     const { tree, store } = treeOf([10, 20, 30])
-    for (const [number, slot] of [[5, 0], [15, 1], [25, 2], [35, 3]]) {
+    for (const [number, slot] of [
+      [5, 0],
+      [15, 1],
+      [25, 2],
+      [35, 3],
+    ]) {
       store.beginOperation()
       expect(tree.find(padded(numberKey(number)), 8)).toBe(false)
       expect([tree.found, tree.slot]).toEqual([false, slot])
@@ -132,10 +150,10 @@ describe('values', () => {
     for (let i = 0; i < 40; i++) store.u8[from + i] = i
     tree.find(padded(numberKey(2)), 8)
     tree.replaceValue(store.u8, from, from + 33)
-    expect([...store.u8.slice(tree.valueOffset, tree.valueOffset + tree.valueLength)]).toEqual(range(33))
+    expect(Array.from(store.u8.slice(tree.valueOffset, tree.valueOffset + tree.valueLength))).toEqual(range(33))
     tree.find(padded(numberKey(1)), 8)
     tree.replaceValue(store.u8, from + 1, from + 40)
-    expect([...store.u8.slice(tree.valueOffset, tree.valueOffset + tree.valueLength)]).toEqual(range(40).slice(1))
+    expect(Array.from(store.u8.slice(tree.valueOffset, tree.valueOffset + tree.valueLength))).toEqual(range(40).slice(1))
   })
 
   it('shrink and grow in place, within the page, by compaction and by a split', () => {

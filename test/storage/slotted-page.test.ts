@@ -2,8 +2,9 @@ import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { FrameBase, PageId } from '../../src/base/ids.js'
 import { Page } from '../../src/storage/page-format.js'
-import { headOf, heapStart, KEY_PADDING, MAX_ENTRY, PAGE_CAPACITY, SlottedPages } from '../../src/storage/slotted-page.js'
-import { keyScratch, makeRoom, mergePages, Newcomer, startPage } from '../../src/storage/slotted-page-rebuild.js'
+import { SlottedPages } from '../../src/storage/slotted-page.js'
+import { headOf, heapStart, KEY_PADDING, MAX_ENTRY, PAGE_CAPACITY } from '../../src/storage/slotted-page-layout.js'
+import { chooseSplit, keyScratch, makeRoom, mergePages, Newcomer, startPage } from '../../src/storage/slotted-page-rebuild.js'
 import { padded } from '../support/checked-tree.js'
 
 const LEFT = 0 as FrameBase
@@ -26,6 +27,7 @@ function insert(base: FrameBase, key: Buffer, value: Buffer = NOTHING): boolean 
   Object.assign(newcomer, { slot, key: padded(key), length: key.length, value, start: 0, end: value.length })
   if (!pages.leafHasRoom(base, slot, newcomer.key, key.length, value.length) && !makeRoom(pages, base, newcomer)) return false
   pages.insertLeafEntry(base, slot, newcomer.key, key.length, value, 0, value.length)
+  pages.noteInsert(base, slot)
   return true
 }
 
@@ -72,20 +74,24 @@ describe('a leaf', () => {
       fc.uint8Array({ maxLength: 3, max: 1 }).map((end) => Uint8Array.from([...Buffer.alloc(20, 'p'), ...end])),
     )
     fc.assert(
-      fc.property(fc.uniqueArray(anyKey, { maxLength: 40, selector: (key) => Buffer.from(key).toString('hex') }), fc.array(anyKey), (present, probes) => {
-        startPage(pages, LEFT, NOTHING, 0)
-        const sorted = present.map((key) => Buffer.from(key)).sort(Buffer.compare)
-        for (const key of present) insert(LEFT, Buffer.from(key))
-        expectSoundHeap(LEFT)
-        expect(keys(LEFT)).toEqual(sorted)
-        for (const probe of [...present, ...probes]) {
-          const key = Buffer.from(probe)
-          const slot = pages.searchLeaf(LEFT, padded(key), key.length)
-          const place = sorted.filter((other) => Buffer.compare(other, key) < 0).length
-          expect(slot).toBe(sorted.some((other) => other.equals(key)) ? place : ~place)
-          if (sorted.length > 0) expect(pages.isBeyondLeaf(LEFT, padded(key), key.length)).toBe(~slot === sorted.length)
-        }
-      }),
+      fc.property(
+        fc.uniqueArray(anyKey, { maxLength: 40, selector: (key) => Buffer.from(key).toString('hex') }),
+        fc.array(anyKey),
+        (present, probes) => {
+          startPage(pages, LEFT, NOTHING, 0)
+          const sorted = present.map((key) => Buffer.from(key)).sort(Buffer.compare)
+          for (const key of present) insert(LEFT, Buffer.from(key))
+          expectSoundHeap(LEFT)
+          expect(keys(LEFT)).toEqual(sorted)
+          for (const probe of [...present, ...probes]) {
+            const key = Buffer.from(probe)
+            const slot = pages.searchLeaf(LEFT, padded(key), key.length)
+            const place = sorted.filter((other) => Buffer.compare(other, key) < 0).length
+            expect(slot).toBe(sorted.some((other) => other.equals(key)) ? place : ~place)
+            if (sorted.length > 0) expect(pages.isBeyondLeaf(LEFT, padded(key), key.length)).toBe(~slot === sorted.length)
+          }
+        },
+      ),
       { seed: 2, numRuns: 400 },
     )
   })
@@ -140,7 +146,7 @@ describe('an inner page', () => {
     const separators = ['b', 'b\0', 'ba', 'bbbbbbbb', 'bbbbbbbbc', 'd'].map((text) => Buffer.from(text))
     pages.u8[LEFT + Page.Level] = 1
     insertChild(LEFT, 0, NOTHING, 100)
-    separators.forEach((separator, i) => insertChild(LEFT, i + 1, separator, 101 + i))
+    for (const [i, separator] of separators.entries()) insertChild(LEFT, i + 1, separator, 101 + i)
     expectSoundHeap(LEFT)
     for (const probe of ['', 'a', 'b', 'b\0', 'b\0\0', 'b\x01', 'ba', 'baa', 'bbbb', 'bbbbbbbb', 'bbbbbbbbb', 'bbbbbbbbc', 'c', 'd', 'z']) {
       const key = Buffer.from(probe)
@@ -165,6 +171,64 @@ describe('an inner page', () => {
     pages.removeInnerEntry(LEFT, 0)
     expect([pages.count(LEFT), pages.child(LEFT, 0), pages.child(LEFT, 1), pages.suffixLength(LEFT, 0)]).toEqual([2, 2, 3, 0])
     expectSoundHeap(LEFT)
+  })
+})
+
+describe('where a full leaf is split', () => {
+  const key = (number: number): Buffer => Buffer.from([1, number >> 8, number])
+
+  /** Fills the leaf with entries of 1,000 bytes until one does not fit; [its slot, the split, the entries before]. */
+  function splitAfter(numbers: Iterable<number>, last = false): [slot: number, split: number, count: number] {
+    const value = Buffer.alloc(1000)
+    for (const number of numbers) {
+      if (insert(LEFT, key(number), value)) continue
+      const newcomer = new Newcomer()
+      const slot = ~pages.searchLeaf(LEFT, padded(key(number)), 3)
+      Object.assign(newcomer, { slot, key: padded(key(number)), length: 3, value, start: 0, end: 1000 })
+      return [slot, chooseSplit(pages, LEFT, newcomer, last), pages.count(LEFT)]
+    }
+    throw new Error('the leaf never filled')
+  }
+  const upwards = Array.from({ length: 40 }, (_, i) => 2000 + i)
+  const downwards = Array.from({ length: 40 }, (_, i) => 8000 - i)
+
+  it('without a run: in the middle', () => {
+    const scattered = Array.from({ length: 40 }, (_, i) => (i * 17) % 40)
+    const [, split, count] = splitAfter(scattered)
+    expect(Math.abs(split - (count + 1) / 2)).toBeLessThanOrEqual(1)
+  })
+
+  it('at the end of the tree: before the newcomer, if it is the last', () => {
+    expect(splitAfter([5, 3, 1, 0, 2, 4, 7, 6, 9, 8, 12, 11, 10, 15, 14, 13, 99], true)).toEqual([16, 16, 16])
+  })
+
+  it('at the end of an upward run, which stays with the newcomer', () => {
+    const [slot, split, count] = splitAfter([9000, 9001, 9002, ...upwards])
+    expect([slot, split]).toEqual([count - 3, slot + 1])
+  })
+
+  it('before the newcomer if its upward run fills the page without what lies beyond', () => {
+    insert(LEFT, key(9000))
+    const [slot, split, count] = splitAfter(upwards)
+    expect([slot, split]).toEqual([count - 1, slot])
+  })
+
+  it('at the start of a downward run, which stays with the newcomer', () => {
+    const [slot, split] = splitAfter([1000, 1001, 1002, ...downwards])
+    expect([slot, split]).toEqual([3, 3])
+  })
+
+  it('after the newcomer if its downward run fills the page without what lies before', () => {
+    insert(LEFT, key(1000))
+    const [slot, split] = splitAfter(downwards)
+    expect([slot, split]).toEqual([1, 2])
+  })
+
+  it('beside a run that has the page to itself', () => {
+    const [slot, split, count] = splitAfter(upwards)
+    expect([slot, split]).toEqual([count, count])
+    startPage(pages, LEFT, NOTHING, 0)
+    expect(splitAfter(downwards).slice(0, 2)).toEqual([0, 1])
   })
 })
 

@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import type { TreeId } from '../../src/base/ids.js'
 import { BTree } from '../../src/storage/btree.js'
 import type { TreeStatistics } from '../../src/storage/btree-verify.js'
-import { KEY_PADDING, MAX_ENTRY } from '../../src/storage/slotted-page.js'
+import { KEY_PADDING, MAX_ENTRY } from '../../src/storage/slotted-page-layout.js'
 import { TreeCursor } from '../../src/storage/tree-cursor.js'
 import { MemoryPageStore, type MemoryPageStoreOptions } from './memory-page-store.js'
 
@@ -108,7 +108,8 @@ export class CheckedTree {
     let index = 0
     for (let on = started; on; on = move()) {
       const key = keyAt(cursor)
-      if (index >= keys.length || !key.equals(keys[index])) expect.fail(`entry ${index} is ${key.toString('hex')}, not ${keys[index]?.toString('hex')}`)
+      if (index >= keys.length || !key.equals(keys[index]))
+        expect.fail(`entry ${index} is ${key.toString('hex')}, not ${keys[index]?.toString('hex')}`)
       if (!this.valueAt(cursor).equals(this.model.get(key.toString('latin1')) as Buffer)) expect.fail(`entry ${index} has a wrong value`)
       index++
     }

@@ -77,7 +77,7 @@ export class MemoryPageStore implements PageStore {
   beginOperation(): void {
     if (!this.strict) return
     this.endOperation()
-    for (const frame of [...this.checksums.keys()]) if (this.random() < this.restlessness) this.evict(frame)
+    for (const frame of Array.from(this.checksums.keys())) if (this.random() < this.restlessness) this.evict(frame)
   }
 
   fetch(page: PageId): FrameBase {
@@ -158,7 +158,8 @@ export class MemoryPageStore implements PageStore {
 
   private checkUnannounced(frame: number): void {
     if (this.announced.has(frame)) return
-    if (this.checksum(frame) !== this.checksums.get(frame)) throw new Error(`page ${this.pageOfFrame[frame]} was changed without willChange`)
+    if (this.checksum(frame) !== this.checksums.get(frame))
+      throw new Error(`page ${this.pageOfFrame[frame]} was changed without willChange`)
   }
 
   private touch(frame: number): void {
