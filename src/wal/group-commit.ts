@@ -1,0 +1,148 @@
+import { assert } from '../base/assert.js'
+import type { Clock } from '../platform/clock.js'
+import type { LogFailure } from './failure.js'
+import type { LogBuffer } from './log-buffer.js'
+
+/**
+ * Group commit: while one sync is under way the next batch gathers.
+ *
+ * RULE 1. A position is acknowledged only after a sync that began when everything before it had been written, and succeeded.
+ * RULE 2. There is at most one asynchronous sync. It covers what was written when it began (`#target`), whatever is written
+ *   meanwhile. A synchronous one may run beside it, on descriptors of its own (see Segment).
+ * RULE 3. A batch is the waiters of one sync: `#current` of the one under way, `#gathering` of the next. All share a promise.
+ *
+ * A sync begins in the macrotask after the first waiter came: the commits of one turn share it, and so do those that
+ * go on when the last sync ends. (Begun at once, it would leave them to the one after, and each would wait twice.)
+ */
+export class GroupCommit {
+  /** Syncs begun so far, of either kind. */
+  syncs = 0
+
+  readonly #buffer: LogBuffer
+  readonly #clock: Clock
+  readonly #failure: LogFailure
+  /** Where the sync under way reaches; −1 if there is none. */
+  #target = -1
+  #current: Batch | undefined
+  #gathering: Batch | undefined
+  #scheduled = false
+  #idle: Promise<void> = Promise.resolve()
+
+  constructor(buffer: LogBuffer, clock: Clock, failure: LogFailure) {
+    this.#buffer = buffer
+    this.#clock = clock
+    this.#failure = failure
+    failure.listen(() => this.#rejectAll())
+  }
+
+  /**
+   * A promise for everything before `position` to be on disk, or undefined if it is.
+   * Raises, or rejects with, ERR_COMMIT_UNKNOWN if that will not be known.
+   */
+  waitDurable(position: number): Promise<void> | undefined {
+    if (position <= this.#buffer.durable) return undefined
+    assert(position <= this.#buffer.end, 'a commit waits for what was appended')
+    if (this.#failure.happened) throw this.#failure.commitUnknown()
+    if (position <= this.#target) {
+      this.#current ??= new Batch()
+      return this.#current.promise
+    }
+    this.#gathering ??= new Batch()
+    if (this.#target < 0) this.#schedule()
+    return this.#gathering.promise
+  }
+
+  /** Begins an asynchronous sync of everything so far, unless one is under way. */
+  begin(): void {
+    this.#scheduled = false
+    const buffer = this.#buffer
+    if (this.#target >= 0 || this.#failure.happened || buffer.end === buffer.durable) return
+    try {
+      buffer.write()
+    } catch {
+      return // The failure has told everyone.
+    }
+    this.#target = buffer.written
+    this.#current = this.#gathering
+    this.#gathering = undefined
+    this.#idle = this.#sync()
+  }
+
+  /** Writes and syncs everything so far before it returns. Raises ERR_COMMIT_UNKNOWN if that fails. */
+  syncNow(): void {
+    const buffer = this.#buffer
+    if (buffer.end === buffer.durable) return
+    if (this.#failure.happened) throw this.#failure.commitUnknown()
+    buffer.write()
+    try {
+      for (const segment of buffer.segmentsBetween(buffer.durable, buffer.written)) {
+        this.syncs++
+        segment.syncSync()
+      }
+    } catch (error) {
+      this.#failure.happen('sync', error)
+      throw this.#failure.commitUnknown()
+    }
+    buffer.becameDurable(buffer.written)
+    this.#current?.resolve()
+    this.#gathering?.resolve()
+    this.#current = undefined
+    this.#gathering = undefined
+  }
+
+  /** Resolves when no sync is under way. */
+  async settled(): Promise<void> {
+    while (this.#target >= 0) await this.#idle
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    void this.#clock.macrotask().then(() => this.begin())
+  }
+
+  async #sync(): Promise<void> {
+    const buffer = this.#buffer
+    const target = this.#target
+    try {
+      const segments = buffer.segmentsBetween(buffer.durable, target)
+      this.syncs += segments.length
+      if (segments.length === 1) await segments[0].sync()
+      else await Promise.all(segments.map((segment) => segment.sync()))
+    } catch (error) {
+      this.#target = -1
+      this.#failure.happen('sync', error)
+      return
+    }
+    this.#target = -1
+    if (this.#failure.happened) return
+    buffer.becameDurable(target)
+    this.#current?.resolve()
+    this.#current = undefined
+    if (this.#gathering !== undefined) this.#schedule()
+  }
+
+  #rejectAll(): void {
+    const error = this.#failure.commitUnknown()
+    this.#current?.reject(error)
+    this.#gathering?.reject(error)
+    this.#current = undefined
+    this.#gathering = undefined
+  }
+}
+
+/** The waiters of one sync. */
+class Batch {
+  readonly promise: Promise<void>
+  resolve!: () => void
+  reject!: (error: unknown) => void
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+    // A commit that nobody awaits must not end the process when the disk fails.
+    this.promise.catch(() => {})
+  }
+}

@@ -1,0 +1,162 @@
+import { dirname } from 'node:path'
+import { assert } from '../base/assert.js'
+import { DamagedError } from '../base/errors.js'
+import type { LogPosition } from '../base/ids.js'
+import type { Environment } from '../platform/environment.js'
+import { type FailureListener, LogFailure, translatingErrors } from './failure.js'
+import { Frame, Header, NO_EPOCH } from './log-format.js'
+import { LogReader } from './log-reader.js'
+import { type FoundFiles, type FoundSegment, findSegments } from './segment-chain.js'
+import { SegmentSupply } from './segment-supply.js'
+import { type Durability, WriteAheadLog } from './write-ahead-log.js'
+
+/** What the log touches outside the process. */
+export type LogEnvironment = Pick<Environment, 'fileSystem' | 'clock' | 'random'>
+
+export interface LogOptions {
+  /** Made if it is not there, when a log is begun; its parent must exist and be durable by name. */
+  readonly directory: string
+  /** 16 bytes; segments of other databases are left alone. */
+  readonly databaseId: Uint8Array
+  /** Default 'sync'. */
+  readonly durability?: Durability
+  /** Bytes of a segment file: a multiple of 4, at least 8 KiB. Default 16 MiB. */
+  readonly segmentSize?: number
+  /** Released segments kept to be used again, instead of being removed. Default 4. */
+  readonly spareSegments?: number
+  /** Called once when a write or sync has failed and the log takes no more commits. */
+  readonly onFailure?: FailureListener
+}
+
+/** Gets a group: bytes[start, end) are valid during the call. */
+export type GroupVisitor = (kind: number, bytes: Uint8Array, start: number, end: number, position: LogPosition, endPosition: LogPosition) => void
+
+/**
+ * Finds the log in a directory; changes nothing. Raises ERR_LOG_DAMAGED, ERR_FORMAT_VERSION, ERR_IO.
+ * Read it, then begin a new one after it: a log that was read is never appended to (D9).
+ */
+export function openLog(environment: LogEnvironment, options: LogOptions): FoundLog {
+  assert(options.databaseId.length === 16, 'a database id has 16 bytes')
+  const { directory, databaseId } = options
+  const files = translatingErrors('look for the write-ahead log', () => findSegments(environment.fileSystem, directory, databaseId))
+  return new FoundLog(environment, options, files)
+}
+
+const DEFAULT_SEGMENT_SIZE = 16_777_216
+const DEFAULT_SPARES = 4
+
+export class FoundLog {
+  readonly #environment: LogEnvironment
+  readonly #options: LogOptions
+  readonly #files: FoundFiles
+  #reader: LogReader | undefined
+
+  /** @internal Use `openLog`. */
+  constructor(environment: LogEnvironment, options: LogOptions, files: FoundFiles) {
+    this.#environment = environment
+    this.#options = options
+    this.#files = files
+  }
+
+  /** Whether there is no log at all. */
+  get empty(): boolean {
+    return this.#files.chain.length === 0
+  }
+
+  /**
+   * A cursor over the groups from `from` on, which must be where one begins or the log ends.
+   * Raises ERR_LOG_DAMAGED if the log does not reach back that far.
+   */
+  reader(from: LogPosition): LogReader {
+    const { chain, missing } = this.#files
+    const last = chain.at(-1)?.header
+    if (last === undefined || chain[0].header.first > from || last.first + last.length < from) {
+      const { directory } = this.#options
+      const holds = last === undefined ? 'there is no log' : `its files hold ${chain[0].header.first} to ${last.first + last.length}`
+      const sequence = missing === undefined ? '' : `, the segment with sequence ${missing.sequence} is missing`
+      throw new DamagedError(
+        `the write-ahead log in ${directory} is needed from position ${from} on, but ${holds}${sequence}`,
+        { directory, position: from, missing: missing?.sequence },
+        'ERR_LOG_DAMAGED',
+      )
+    }
+    this.#reader = new LogReader(this.#environment.fileSystem, chain, from)
+    return this.#reader
+  }
+
+  /** Reads all groups from `from` on and returns where the log ends. Raises ERR_LOG_DAMAGED. */
+  read(from: LogPosition, visitor: GroupVisitor): LogPosition {
+    const reader = this.reader(from)
+    try {
+      while (reader.next()) visitor(reader.kind, reader.bytes, reader.start, reader.end, reader.position, reader.endPosition)
+    } finally {
+      reader.close()
+    }
+    return reader.tail as LogPosition
+  }
+
+  /**
+   * Begins a new log at `position`: where reading ended, or anywhere if there is no log. When this returns, what was read
+   * and the new segment are on disk; a crash at any moment before leaves the log as it was found.
+   *
+   * Raises ERR_DISK_FULL and ERR_IO; the log can then be opened again.
+   */
+  startNew(position: LogPosition): WriteAheadLog {
+    return translatingErrors('begin a new write-ahead log', () => this.#startNew(position))
+  }
+
+  #startNew(position: LogPosition): WriteAheadLog {
+    const { fileSystem, clock, random } = this.#environment
+    const { directory, databaseId, segmentSize = DEFAULT_SEGMENT_SIZE, spareSegments = DEFAULT_SPARES } = this.#options
+    const { chain, stale, staged, highestSequence, nextNumber } = this.#files
+    assert(segmentSize % Frame.Alignment === 0 && segmentSize >= 2 * Header.BlockSize, 'a segment is a multiple of 4 bytes and at least 8 KiB')
+    assert(chain.length === 0 || this.#reader?.tail === position, 'a new log begins where reading the old one ended')
+    const kept = chain.filter((segment) => segment.header.first < position)
+    const cutOff = chain.slice(kept.length)
+    fileSystem.makeDirectory(directory)
+    fileSystem.syncDirectorySync(dirname(directory))
+    for (const path of staged) fileSystem.remove(path)
+    this.#sync(kept)
+    const predecessor = kept.at(-1)?.header
+    const epoch = new Uint8Array(8)
+    random.fill(epoch)
+    const failure = new LogFailure()
+    const supply = new SegmentSupply(
+      {
+        fileSystem,
+        directory,
+        databaseId,
+        segmentSize,
+        spareSegments,
+        next: {
+          sequence: highestSequence + 1,
+          epoch: Buffer.from(epoch).toString('hex'),
+          first: position,
+          predecessorSequence: predecessor?.sequence ?? 0,
+          predecessorEpoch: predecessor?.epoch ?? NO_EPOCH,
+        },
+        closed: kept.map((segment, i) => ({ path: segment.path, size: segment.size, end: kept[i + 1]?.header.first ?? position })),
+        unneeded: [...cutOff, ...stale],
+        nextNumber,
+      },
+      failure,
+    )
+    const log = new WriteAheadLog(supply, clock, failure, this.#options.durability ?? 'sync', position)
+    if (this.#options.onFailure !== undefined) failure.listen(this.#options.onFailure)
+    return log
+  }
+
+  /** What the dead process wrote may be in the page cache alone. */
+  #sync(segments: readonly FoundSegment[]): void {
+    const { fileSystem } = this.#environment
+    for (const { path } of segments) {
+      const file = fileSystem.open(path)
+      try {
+        file.syncSync()
+      } finally {
+        file.close()
+      }
+    }
+    fileSystem.syncDirectorySync(this.#options.directory)
+  }
+}
