@@ -1,6 +1,7 @@
 import { DamagedError } from '../base/errors.js'
 import { KeyLimit } from './key-buffer.js'
 import { DOUBLE, HIGH, KeyTag, LOW, WORDS } from './key-format.js'
+import { readAscii, readUtf8 } from './string-reading.js'
 
 /*
  * Reading keys back; the format and its proofs are in key-format.ts.
@@ -117,47 +118,29 @@ function readDouble(bytes: Uint8Array, end: number): number {
   return DOUBLE[0]
 }
 
-/** Up to this many bytes putting a string together in a loop is faster than a call into native code (measured). */
-const SHORT = 8
-
 function readString(bytes: Uint8Array, end: number): string {
   const start = cursor
   let stop = start
   let all = 0
-  let byte = 0
-  while (stop < end && (byte = bytes[stop]) > KeyTag.Escape) {
-    all |= byte
-    stop++
-  }
-  if (stop >= end || byte !== KeyTag.End) return readEscapedString(bytes, end)
+  while (stop < end && bytes[stop] > KeyTag.Escape) all |= bytes[stop++]
+  if (stop === end || bytes[stop] !== KeyTag.End) return readEscapedString(bytes, end)
   cursor = stop + 1
-  if (all >= 0x80) return utf8Slice.call(bytes, start, stop)
-  if (stop - start > SHORT) return latin1Slice.call(bytes, start, stop)
-  let value = ''
-  for (let at = start; at < stop; at++) value += String.fromCharCode(bytes[at])
-  return value
+  return all < 0x80 ? readAscii(bytes, start, stop - start) : readUtf8(bytes, start, stop)
 }
 
 function readEscapedString(bytes: Uint8Array, end: number): string {
   const plain = readBytes(bytes, end)
-  return utf8Slice.call(plain, 0, plain.length)
+  return readUtf8(plain, 0, plain.length)
 }
-
-/** Buffer's native readers: they work on any Uint8Array, without making a view of it first. */
-interface NativeReaders {
-  latin1Slice(this: Uint8Array, start: number, end: number): string
-  utf8Slice(this: Uint8Array, start: number, end: number): string
-}
-const { latin1Slice, utf8Slice } = Buffer.prototype as unknown as NativeReaders
 
 function readBytes(bytes: Uint8Array, end: number): Uint8Array {
   const start = cursor
   const stop = findTerminator(bytes, start, end)
   cursor = stop + 1
-  return unescape(bytes, start, stop)
+  return withoutEscapes(bytes, start, stop)
 }
 
-function unescape(bytes: Uint8Array, start: number, stop: number): Uint8Array {
+function withoutEscapes(bytes: Uint8Array, start: number, stop: number): Uint8Array {
   let escapes = 0
   for (let at = start; at < stop; at++) {
     if (bytes[at] !== KeyTag.Escape) continue

@@ -173,11 +173,16 @@ describe('order', () => {
       { seed: 1, numRuns: 2000 },
     )
     fc.assert(
-      fc.property(fc.array(anyKey, { maxLength: 4 }), fc.array(anyKey, { maxLength: 4 }), fc.array(anyKey, { maxLength: 2 }), (a, b, shared) => {
-        const left = [...shared, ...a]
-        const right = [...shared, ...b]
-        expect(compareEncoded(encodedCompound(left), encodedCompound(right))).toBe(compareKeys(left, right))
-      }),
+      fc.property(
+        fc.array(anyKey, { maxLength: 4 }),
+        fc.array(anyKey, { maxLength: 4 }),
+        fc.array(anyKey, { maxLength: 2 }),
+        (a, b, shared) => {
+          const left = [...shared, ...a]
+          const right = [...shared, ...b]
+          expect(compareEncoded(encodedCompound(left), encodedCompound(right))).toBe(compareKeys(left, right))
+        },
+      ),
       { seed: 2, numRuns: 2000 },
     )
   })
@@ -484,10 +489,16 @@ describe('bytes that are no key', () => {
   it('give an error or a value, never anything else', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.oneof(fc.constantFrom(0, 1, 2, 0x08, 0x10, 0x18, 0x20, 0x21, 0x28, 0x30, 0x38, 0x40, 0xff), fc.nat({ max: 255 })), { maxLength: 40 }),
+        fc.array(fc.oneof(fc.constantFrom(0, 1, 2, 0x08, 0x10, 0x18, 0x20, 0x21, 0x28, 0x30, 0x38, 0x40, 0xff), fc.nat({ max: 255 })), {
+          maxLength: 40,
+        }),
         (list) => {
           const bytes = Uint8Array.from(list)
-          for (const read of [() => decodeKey(bytes, 0, bytes.length), () => decodeCompound(bytes, 0, bytes.length), () => skipElement(bytes, 0)]) {
+          for (const read of [
+            () => decodeKey(bytes, 0, bytes.length),
+            () => decodeCompound(bytes, 0, bytes.length),
+            () => skipElement(bytes, 0),
+          ]) {
             try {
               read()
             } catch (error) {

@@ -24,7 +24,11 @@ function compareNatively<T extends number>(a: T, b: T): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-function compareLists<T>(a: readonly T[], b: readonly T[], compare: (a: T, b: T) => number = compareNatively as (a: T, b: T) => number): number {
+function compareLists<T>(
+  a: readonly T[],
+  b: readonly T[],
+  compare: (a: T, b: T) => number = compareNatively as (a: T, b: T) => number,
+): number {
   for (let at = 0; at < a.length && at < b.length; at++) {
     const difference = compare(a[at], b[at])
     if (difference !== 0) return difference
