@@ -48,11 +48,11 @@ const NOTHING = new Uint8Array(0)
  * arrays, plain objects with their own fields in order; any of these inside any other, 256 deep.
  * Comes back changed:
  *  - a class instance: as what its toJSON returns, or as a plain object of its own fields. A null prototype, inherited fields, fields
- *    with symbols for names, and those that are not enumerable are left out; a getter is replaced by its value. Plain objects' toJSON is not called.
+ *    with symbols for names, and those that are not enumerable are left out; a getter is replaced by its value.
  *  - a Buffer: as a Uint8Array; other subclasses of built-ins: as the built-in. A view: with memory of its own, of just its length.
  *  - an array with holes: with undefined in them; fields of arrays, Maps, dates … besides their elements are left out.
  *  - an object that is there twice: as two objects.
- * Is refused (ERR_INVALID_ROW): functions, symbols, objects that contain themselves, WeakMap, Promise, RegExp, Error, boxed primitives and other
+ * Is refused (ERR_INVALID_ROW): functions (a toJSON of a plain object, too), symbols, objects that contain themselves, WeakMap, Promise, RegExp, Error, boxed primitives and other
  * built-ins without toJSON, shared memory; undefined in place of a whole value, which could not be told from there being none.
  *
  * Getters, toJSON and proxies run inside `encode` only. What they throw passes through. They may use this and other codecs.

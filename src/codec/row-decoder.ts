@@ -284,8 +284,7 @@ function readMemory(start: number, length: number): unknown {
   if (kind === ArrayKind.ArrayBuffer) return memory
   if (kind === ArrayKind.DataView) return new DataView(memory)
   const ArrayClass = length > 0 ? ARRAY_CLASSES[kind] : undefined
-  if (ArrayClass === undefined || memory.byteLength % ArrayClass.BYTES_PER_ELEMENT !== 0)
-    throw damaged('a typed array in it is malformed')
+  if (ArrayClass === undefined || memory.byteLength % ArrayClass.BYTES_PER_ELEMENT !== 0) throw damaged('a typed array in it is malformed')
   return new ArrayClass(memory)
 }
 

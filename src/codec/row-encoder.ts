@@ -1,7 +1,7 @@
 import { isArrayBuffer, isDate, isMap, isSet, isUint8Array } from 'node:util/types'
 import { describe } from '../base/errors.js'
 import { ARRAY_CLASSES, ArrayKind, ExtensionType, RowLimit, Token } from './row-format.js'
-import { RowStructures } from './row-structures.js'
+import { fieldsOf, RowStructures } from './row-structures.js'
 
 /*
  * Writing rows; the format is in row-format.ts, what is stored of which value in row-codec.ts.
@@ -149,7 +149,7 @@ export class RowEncoder {
       this.bytes[this.position++] = Token.Record + id
       return structures.shared[id]
     }
-    const fields = shape.fields()
+    const fields = fieldsOf(shape)
     if (shape.row === this.row) this.bytes[this.position++] = Token.InlineRecord + shape.inlineId
     else this.writeDefinition(structures.shareInline(shape, this.row), fields)
     return fields
@@ -169,7 +169,8 @@ export class RowEncoder {
   }
 
   private writeMap(map: Map<unknown, unknown>, depth: number): void {
-    const entries = [...map]
+    // Not the map's own iterator: a subclass may have another.
+    const entries = [...Map.prototype.entries.call(map)]
     this.writeCount(entries.length, Token.SmallMap, Token.Map16)
     for (const [key, value] of entries) {
       this.writeValue(key, depth + 1)
@@ -179,7 +180,7 @@ export class RowEncoder {
 
   private writeSet(set: Set<unknown>, depth: number): void {
     this.writeExtension1(ExtensionType.Set, 0)
-    this.writeArray([...set], depth)
+    this.writeArray([...Set.prototype.values.call(set)], depth)
   }
 
   private writeNumber(value: number): void {

@@ -38,7 +38,7 @@ export class RowStructures {
       return
     }
     assert(id === this.shared.length && id < RowLimit.SharedStructures, `structure ${id} is out of order`)
-    this.#enter(id, Object.freeze([...fields]))
+    this.#enter(id, Object.freeze(fields.map(internalized)))
   }
 
   /** The shape of an object: its own enumerable fields with string names, in order. Null if it has too many to be a record. */
@@ -57,7 +57,7 @@ export class RowStructures {
   /** Makes a shape a shared structure if it may be one; returns its number, or −1. */
   share(shape: Shape): number {
     if (this.shared.length === RowLimit.SharedStructures) return -1
-    const fields = Object.freeze(shape.fields())
+    const fields = Object.freeze(fieldsOf(shape))
     if (fields.join('').length > RowLimit.SharedNames) return -1
     assert(!this.#announcing, 'a row was encoded while a structure of its table was being recorded')
     const id = this.shared.length
@@ -143,13 +143,18 @@ export class Shape {
     this.parent = parent
     this.depth = parent === null ? 0 : parent.depth + 1
   }
+}
 
-  /** Field names in order. */
-  fields(): string[] {
-    const fields = new Array<string>(this.depth)
-    for (let node: Shape = this; node.parent !== null; node = node.parent) fields[node.depth - 1] = node.key
-    return fields
-  }
+/** Field names of a shape, in order. */
+export function fieldsOf(shape: Shape): string[] {
+  const fields = new Array<string>(shape.depth)
+  for (let node = shape; node.parent !== null; node = node.parent) fields[node.depth - 1] = node.key
+  return fields
+}
+
+/** The same name as for-in gives it: V8 compares such strings by identity, others letter by letter. */
+function internalized(name: string): string {
+  return Object.keys({ [name]: null })[0]
 }
 
 function sameFields(a: readonly string[], b: readonly string[]): boolean {

@@ -618,6 +618,16 @@ describe('bytes', () => {
     expect(errorOf(() => recorder.decode(bytes)).message).toMatch(/structure 1 of its table is unknown/)
   })
 
+  it('that refer to an inline structure of another row are an error', () => {
+    const codec = new RowCodec(() => undefined)
+    const defining = Buffer.from('92d4727091a161017002', 'hex')
+    const referring = Buffer.from('7002', 'hex')
+    expect(codec.decode(defining, 0, defining.length)).toEqual([{ a: 1 }, { a: 2 }])
+    expect(errorOf(() => codec.decode(referring, 0, referring.length)).code).toBe('ERR_DAMAGED')
+    expect(errorOf(() => codec.decode(defining, 0, defining.length - 1)).code).toBe('ERR_DAMAGED')
+    expect(errorOf(() => codec.decode(referring, 0, referring.length)).code).toBe('ERR_DAMAGED')
+  })
+
   it('that are nested without end are an error', () => {
     for (const token of [0x91, 0x81, 0xd4]) {
       const bytes = new Uint8Array(1_000_000).fill(token)
