@@ -118,6 +118,26 @@ describe('a held cursor', () => {
     expect(cursor.next()).toBe(false)
   })
 
+  it('on an unchanged page goes there directly and takes the frame into the operation', () => {
+    const checked = new CheckedTree({ restlessness: 0 })
+    for (const number of EVEN) checked.insert(numberKey(number), VALUE)
+    const { store } = checked
+    const cursor = new TreeCursor(checked.tree)
+    seek(checked, cursor, 50)
+    cursor.hold()
+    store.beginOperation()
+    let fetches = 0
+    const fetch = store.fetch.bind(store)
+    store.fetch = (page) => {
+      fetches++
+      return fetch(page)
+    }
+    expect(cursor.resume()).toBe(true)
+    expect(fetches).toBe(1)
+    // The store refuses this for a frame the operation did not fetch.
+    store.willChange(cursor.base)
+  })
+
   it('whose entry is gone stands between its neighbours of now', () => {
     const checked = treeOf(EVEN)
     for (const move of ['next', 'previous'] as const) {

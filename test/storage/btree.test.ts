@@ -231,6 +231,17 @@ describe('removals', () => {
     }
   })
 
+  it('merge pages that fit together because they need their long prefix only once', () => {
+    const key = (number: number): Buffer => Buffer.concat([Buffer.alloc(3000, 'p'), numberKey(number)])
+    const checked = new CheckedTree({ restlessness: 0.05 })
+    for (const number of range(28)) checked.insert(key(number), Buffer.alloc(900))
+    const [left, right] = checked.keysByLeaf()
+    expect([left.length, right.length]).toEqual([14, 14])
+    for (const gone of right.slice(9)) checked.remove(gone)
+    for (const gone of left.slice(2)) checked.remove(gone)
+    expect(checked.check().leaves).toBe(1)
+  })
+
   it('from either end free the pages as they empty', () => {
     for (const order of [range(1500), range(1500).reverse()]) {
       const checked = treeOf(range(1500))
