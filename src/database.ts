@@ -221,6 +221,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.mustBeOpen()
     checkTransactionOptions(options, BEGIN_OPTIONS, ISOLATION_LEVELS)
     const core = new TransactionCore(this, options)
+    this.engine.checkpoints.advanceIfOverdue()
     try {
       const result = work(new SyncTransaction(core))
       if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
@@ -439,9 +440,11 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
   /**
    * @internal Counts an operation; past 5 ms or 1,000 operations without one, a macrotask to await, so that a loop of awaits
-   * starves neither timers nor I/O (D1).
+   * starves neither timers nor I/O; or the running checkpoint, when work outruns it (D1).
    */
   pause(): Promise<void> | undefined {
+    const overdue = this.engine.checkpoints.overdue()
+    if (overdue !== undefined) return overdue
     if (++this.#operations < OPERATIONS_PER_TURN) {
       // The clock is looked at now and then only.
       if ((this.#operations & 15) !== 0 || this.engine.environment.clock.now() - this.#lastPause < MS_PER_TURN) return undefined

@@ -82,6 +82,13 @@ export class TransactionCore {
     }
   }
 
+  /** A statement whose caller cannot wait for a checkpoint that work outruns. */
+  statementSync<T>(work: () => T): T {
+    const result = this.statement(work)
+    this.db.engine.checkpoints.advanceIfOverdue()
+    return result
+  }
+
   results<R>(table: Table<R>, range: TransactionRange, want: Want): Results<R> {
     this.mustBeOpen()
     const store = this.db.storeOf(table)
@@ -286,11 +293,11 @@ export class SyncTransaction {
   }
 
   get<R>(table: Table<R>, key: unknown): R | undefined {
-    return this.#core.statement(() => this.#core.db.reads.get(this.#core.db.storeOf(table), key, this.#core.visibility()) as R | undefined)
+    return this.#core.statementSync(() => this.#core.db.reads.get(this.#core.db.storeOf(table), key, this.#core.visibility()) as R | undefined)
   }
 
   has<R>(table: Table<R>, key: unknown): boolean {
-    return this.#core.statement(() => this.#core.db.reads.has(this.#core.db.storeOf(table), key, this.#core.visibility()))
+    return this.#core.statementSync(() => this.#core.db.reads.has(this.#core.db.storeOf(table), key, this.#core.visibility()))
   }
 
   values<R>(table: Table<R>, range: TransactionRange = {}): Results<R> {
@@ -300,21 +307,21 @@ export class SyncTransaction {
   insert<R>(table: Table<R>, row: Row<R>, options?: InsertOptions<R>): unknown
   insert<R>(table: Table<R>, key: unknown, value: R, options?: InsertOptions<R>): unknown
   insert(table: object, ...args: unknown[]): unknown {
-    return this.#core.statement(() => this.#core.db.insertInto(this.#core.trx, table, args))
+    return this.#core.statementSync(() => this.#core.db.insertInto(this.#core.trx, table, args))
   }
 
   put<R>(table: Table<R>, row: Row<R>): unknown
   put<R>(table: Table<R>, key: unknown, value: R): unknown
   put(table: object, ...args: unknown[]): unknown {
-    return this.#core.statement(() => this.#core.db.putInto(this.#core.trx, table, args))
+    return this.#core.statementSync(() => this.#core.db.putInto(this.#core.trx, table, args))
   }
 
   update<R>(table: Table<R>, key: unknown, change: Partial<R> | ((row: R) => R)): boolean {
-    return this.#core.statement(() => this.#core.db.statements.update(this.#core.trx, this.#core.db.storeOf(table), key, change as object))
+    return this.#core.statementSync(() => this.#core.db.statements.update(this.#core.trx, this.#core.db.storeOf(table), key, change as object))
   }
 
   delete<R>(table: Table<R>, key: unknown): boolean {
-    return this.#core.statement(() => this.#core.db.statements.delete(this.#core.trx, this.#core.db.storeOf(table), key))
+    return this.#core.statementSync(() => this.#core.db.statements.delete(this.#core.trx, this.#core.db.storeOf(table), key))
   }
 
   savepoint(): Savepoint {

@@ -76,15 +76,16 @@ export class BlockAllocator {
 
   /**
    * Gives out a run of 1 … `want` neighbouring blocks: the first is returned, `runLength` says how many.
-   * Long runs are worth having (16 KiB at random costs ten times what it does in sequence): while the file is less than
-   * twice what is used it rather grows than hands out single holes.
+   * Long runs are worth having (16 KiB at random costs ten times what it does in sequence): the file rather grows than hands
+   * out single holes, but only while the holes are few: they are used when they amount to a quarter of what is live.
    */
   allocate(want: number, young: boolean): BlockNumber {
     const long = Math.min(want, RUN)
     let start = this.#noLongRuns ? -1 : this.#findRun(long, want)
     if (start < 0) {
       if (long === RUN) this.#noLongRuns = true
-      if (this.#total - this.#usedCount > this.#usedCount + SLACK) start = this.#findRun(1, want)
+      const live = this.#usedCount - this.waitingCount
+      if (this.#total - this.#usedCount > (live >> 2) + SLACK) start = this.#findRun(1, want)
       if (start < 0) start = this.#extend(want)
     }
     for (let block = start, end = start + this.runLength; block < end; block++) {

@@ -10,8 +10,8 @@ import { TrxState } from './trx.js'
 /**
  * When checkpoints begin, what of the transaction system they hold, and who drives them.
  *
- * One begins after so many log bytes, after so much time, or when blocks that wait to be freed are a quarter of the file. It
- * runs from the event loop; when the log has grown to twice the bound, statements drive it inline (D1).
+ * One begins after so many log bytes, after so much time, or when blocks that only older maps hold are a third as many as pages.
+ * It runs from the event loop; at twice these bounds asynchronous operations wait for it, and synchronous ones drive it (D1).
  */
 export class CheckpointDriver {
   readonly #engine: Engine
@@ -114,19 +114,33 @@ export class CheckpointDriver {
     return this.#run
   }
 
-  /** Begins a checkpoint that is due, or drives one that is overdue. */
+  /** Begins a checkpoint that is due. */
   payDebts(): void {
-    const { options, pager, wal } = this.#engine
-    if (wal === undefined || this.#stopped || this.#engine.failure !== undefined) return
-    const bytes = wal.end - this.#frozenAt
-    const waiting = pager.allocator.waitingCount
-    const due = bytes > options.checkpointBytes || (waiting > LEAST_WAITING && waiting * 4 > pager.allocator.total)
-    if (!due) {
-      if (bytes > 0 && this.#cancelTimer === undefined) this.#arm()
-      return
-    }
-    if (this.#run === undefined) this.begin(this.#logEffects()).start()
-    else if (bytes > 2 * options.checkpointBytes || waiting * 2 > pager.allocator.total) this.#run.advanceSync(1)
+    const { wal } = this.#engine
+    if (wal === undefined || this.#stopped || this.#run !== undefined || this.#engine.failure !== undefined) return
+    if (this.#debt() > 1) this.begin(this.#logEffects()).start()
+    else if (this.#cancelTimer === undefined && wal.end > this.#frozenAt) this.#arm()
+  }
+
+  /**
+   * A promise for the running checkpoint, if work outruns it: asynchronous operations wait for it, so that log and file keep their
+   * bounds and the event loop its turns.
+   */
+  overdue(): Promise<void> | undefined {
+    return this.#run !== undefined && this.#debt() > 2 ? this.#run.done.catch(() => {}) : undefined
+  }
+
+  /** The same for synchronous operations, which cannot wait: they drive the checkpoint themselves. */
+  advanceIfOverdue(): void {
+    if (this.#run !== undefined && this.#debt() > 2) this.#run.advanceSync(1)
+  }
+
+  /** How far log and file are from the last checkpoint: 1, another is due; 2, it should be over. */
+  #debt(): number {
+    const { options, pager } = this.#engine
+    // Blocks beside the one that each page needs: older maps hold them until a checkpoint is complete.
+    const excess = pager.allocator.usedCount - pager.map.pageCount - LEAST_EXCESS
+    return Math.max(this.logBytes / options.checkpointBytes, (excess * 3) / (pager.map.pageCount + 1))
   }
 
   /** No more checkpoints begin by themselves; resolves when the running one is over, however it ended. */
@@ -218,8 +232,8 @@ function untilDurable(wal: WriteAheadLog, position: LogPosition): Effect {
 }
 
 const NOTHING: Effect = { runSync: () => {}, runAsync: () => Promise.resolve() }
-/** Blocks that may wait for a checkpoint in a small file: 16 MiB. */
-const LEAST_WAITING = 1024
+/** Blocks that a small file may have in excess: 16 MiB. */
+const LEAST_EXCESS = 1024
 /** More than what the log holds after a checkpoint with nothing since. */
 const COMPLETE_FRAME_BYTES = 64
 /** Files below 4 MiB are not worth shrinking. */

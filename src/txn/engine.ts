@@ -147,7 +147,11 @@ export class Engine {
 
   /** Ends the transaction; everything it did is undone already. */
   finishRollback(trx: Trx): void {
-    this.#logCounters()
+    try {
+      this.#logCounters()
+    } catch {
+      // No room in the log: they stay in the list for the transaction that ends next.
+    }
     this.change(() => this.system.finishRollback(trx))
     this.#endOf(trx)
   }
@@ -220,7 +224,7 @@ export class Engine {
   }
 
   #endOf(trx: Trx): void {
-    trx.redo.clear()
+    this.system.recycle(trx)
     if (trx.view !== undefined) this.system.closeView(trx.view)
     trx.view = undefined
     this.purging.poke()
@@ -235,13 +239,12 @@ export class Engine {
 
   #logCounters(): void {
     if (this.#movedCounters.length === 0 || this.wal === undefined || this.wal.poisoned) return
-    for (const table of this.#movedCounters) {
+    for (let table = this.#movedCounters.at(-1); table !== undefined; table = this.#movedCounters.at(-1)) {
       const record = encodeCounter(table.id, table.counter)
       this.wal.append(LogKind.Counter, record, 0, record.length)
-      table.loggedCounter = table.counter
       this.storeCounter(table)
+      this.#movedCounters.pop()
     }
-    this.#movedCounters.length = 0
   }
 
   storeCounter(table: TableStore): void {

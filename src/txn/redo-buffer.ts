@@ -94,7 +94,7 @@ export class RedoBuffer {
 
 const INITIAL = new Uint8Array(0)
 /** A buffer larger than this is not kept for the next transaction. */
-const KEPT = 1 << 20
+const KEPT = 1 << 18
 
 /** Calls back for each change in a group written by RedoBuffer. */
 export function readRedo(bytes: Uint8Array, start: number, end: number, visit: RedoVisitor): void {

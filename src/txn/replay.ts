@@ -50,7 +50,6 @@ export class Replay {
     } else if (kind === LogKind.Counter) {
       const table = this.#table(view.getUint32(0, true))
       table.counter = Math.max(table.counter, view.getFloat64(4, true))
-      table.loggedCounter = table.counter
     } else if (kind === LogKind.Structure) {
       const id = view.getUint32(0, true)
       this.#catalog.meta.set(MetaKind.Structure, id, view.getUint32(4, true), bytes.slice(start + 8, end))

@@ -5,7 +5,7 @@ import { encodeKey, type KeyBuffer } from '../codec/key-encoding.js'
 import type { KeyPaths } from '../codec/key-path.js'
 import type { ValueCodec } from '../codec/row-codec.js'
 import type { BTree } from '../storage/btree.js'
-import { MAX_ENTRY } from '../storage/slotted-page.js'
+import { MAX_ENTRY } from '../storage/slotted-page-layout.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
 import { Entry } from './record-format.js'
 
@@ -40,8 +40,6 @@ export class TableStore {
   readonly keyPaths: KeyPaths | null
   /** The next auto-increment value. */
   counter = 1
-  /** `counter` as the log has it. */
-  loggedCounter = 1
   /** Set when the table is dropped: handles to it are dead. */
   dropped = false
 

@@ -6,6 +6,7 @@ import { History } from './history.js'
 import { ReadView } from './read-view.js'
 import type { UndoPointer } from './record-format.js'
 import { type IsolationLevel, Trx, TrxState } from './trx.js'
+import { RedoBuffer } from './redo-buffer.js'
 import { UndoHeader } from './undo-format.js'
 import { UndoSpace } from './undo-log.js'
 
@@ -28,6 +29,8 @@ export class TrxSystem {
   readonly #store: PageStore
   readonly #clock: Clock
   readonly #redoLimit: number
+  /** Buffers of transactions that ended, to be used again: making one costs as much as a row change. */
+  readonly #idleRedo: RedoBuffer[] = []
   /** Transactions with an id that have not ended, by id; iterates in ascending order because ids grow. */
   readonly #active: Map<TrxId, Trx> = new Map()
   readonly #views: Set<ReadView> = new Set()
@@ -50,7 +53,7 @@ export class TrxSystem {
   }
 
   begin(isolation: IsolationLevel): Trx {
-    return new Trx(isolation, this.#redoLimit)
+    return new Trx(isolation, this.#idleRedo.pop() ?? new RedoBuffer(this.#redoLimit))
   }
 
   /** Before a transaction's first undo record: its id and undo log. */
@@ -164,6 +167,12 @@ export class TrxSystem {
     }
   }
 
+  /** The transaction is over and nobody reads its redo any more. */
+  recycle(trx: Trx): void {
+    trx.redo.clear()
+    if (this.#idleRedo.length < IDLE_REDO_BUFFERS) this.#idleRedo.push(trx.redo)
+  }
+
   #remove(trx: Trx): void {
     this.#active.delete(trx.trxId)
     this.#updateOldest()
@@ -177,3 +186,5 @@ export class TrxSystem {
     }
   }
 }
+
+const IDLE_REDO_BUFFERS = 64

@@ -1,6 +1,6 @@
 import { type CommitNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
 import type { ReadView } from './read-view.js'
-import { RedoBuffer } from './redo-buffer.js'
+import type { RedoBuffer } from './redo-buffer.js'
 import type { UndoLogState } from './undo-log.js'
 
 export type IsolationLevel = 'read-uncommitted' | 'read-committed' | 'repeatable-read' | 'serializable' | 'snapshot'
@@ -37,9 +37,9 @@ export class Trx implements UndoLogState {
   /** Whether `log.firstPage` is still held; false once the log was discarded or passed to the history. */
   hasLog = false
 
-  constructor(isolation: IsolationLevel, redoLimit: number) {
+  constructor(isolation: IsolationLevel, redo: RedoBuffer) {
     this.isolation = isolation
-    this.redo = new RedoBuffer(redoLimit)
+    this.redo = redo
   }
 }
 

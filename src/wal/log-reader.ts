@@ -47,7 +47,7 @@ export class LogReader {
     this.#chain = chain
     this.#index = chain.filter((segment) => segment.header.first <= from).length - 1
     assert(this.#index >= 0, 'reading begins within the log')
-    this.#window = new SegmentWindow(fileSystem)
+    this.#window = this.#newWindow()
     this.#window.enter(this.#segment)
     this.bytes = this.#window.bytes
     this.#offset = from - this.#segment.header.first
@@ -85,6 +85,10 @@ export class LogReader {
   close(): void {
     this.#ended = true
     this.#window.leave()
+  }
+
+  #newWindow(): SegmentWindow {
+    return new SegmentWindow(this.#fileSystem, Math.min(WINDOW_SIZE, Math.max(...this.#chain.map(({ header }) => header.length))))
   }
 
   get #segment(): FoundSegment {
@@ -168,7 +172,7 @@ export class LogReader {
   /** Looks for evidence that everything up to and beyond the frame at `bad` was once synced. */
   #proofOfSync(bad: LogPosition): string | undefined {
     const { epoch } = this.#segment.header
-    const window = new SegmentWindow(this.#fileSystem)
+    const window = this.#newWindow()
     try {
       for (let index = this.#index; index < this.#chain.length; index++) {
         const segment = this.#chain[index]
@@ -194,7 +198,7 @@ const LARGEST_FRAME: number = Frame.HeaderSize + Frame.MaximumPayload
 
 /** A view of one segment's body that can judge the frame at any offset. */
 class SegmentWindow {
-  readonly bytes: Uint8Array = new Uint8Array(WINDOW_SIZE)
+  readonly bytes: Uint8Array
   // The frame that `load` found valid; `payload` is where its payload lies in `bytes`.
   length = 0
   lag = 0
@@ -203,15 +207,18 @@ class SegmentWindow {
   payload = 0
 
   readonly #fileSystem: FileSystem
-  readonly #view: DataView = new DataView(this.bytes.buffer)
+  readonly #view: DataView
   #file: File | undefined
   #seed = 0
   /** The window shows [#from, #to) of the body. */
   #from = 0
   #to = 0
 
-  constructor(fileSystem: FileSystem) {
+  /** `size` is that of the largest frame at least, or that of the largest body. */
+  constructor(fileSystem: FileSystem, size: number) {
     this.#fileSystem = fileSystem
+    this.bytes = new Uint8Array(size)
+    this.#view = new DataView(this.bytes.buffer)
   }
 
   enter(segment: FoundSegment): void {
@@ -256,10 +263,11 @@ class SegmentWindow {
 
   /** Makes the window show the largest frame there may be at `offset`, and returns where that is in `bytes`. */
   #show(offset: number): number {
-    if (offset < this.#from || (offset + LARGEST_FRAME > this.#to && this.#to - this.#from === WINDOW_SIZE) || this.#to === this.#from) {
+    const reachesEnd = this.#to - this.#from < this.bytes.length
+    if (offset < this.#from || this.#to === this.#from || (offset + LARGEST_FRAME > this.#to && !reachesEnd)) {
       const file = this.#file
       assert(file !== undefined, 'a window shows a segment')
-      const count = translatingErrors(`read ${file.path}`, () => file.readSync(this.bytes, 0, WINDOW_SIZE, Header.BlockSize + offset))
+      const count = translatingErrors(`read ${file.path}`, () => file.readSync(this.bytes, 0, this.bytes.length, Header.BlockSize + offset))
       this.#from = offset
       this.#to = offset + count
     }
