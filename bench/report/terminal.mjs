@@ -30,7 +30,8 @@ export function renderTerminal(report) {
     }
     out.push('')
   }
-  const goals = report.sections.flatMap((section) => section.goals)
+  // A quick run's figures mean nothing, so neither do goals.
+  const goals = report.settings.quick ? [] : report.sections.flatMap((section) => section.goals)
   if (goals.length > 0) {
     out.push(paint('bold', `Goals: ${goals.filter(isMet).length} of ${goals.length} met`))
     for (const goal of goals) {

@@ -2,7 +2,7 @@ import { makeRandom } from '../data/random.mjs'
 import { initialBalance, isRow, makeRow } from '../data/rows.mjs'
 import { openBareFile } from '../engines/bare-file.mjs'
 import { check, measure } from '../runner/measure.mjs'
-import { goals } from './workload.mjs'
+import { goals, openWarm } from './workload.mjs'
 
 /** One durable commit after the other, and what the bare file system gives for the same number of bytes. */
 
@@ -51,7 +51,7 @@ function commits(context, awaited) {
  * @param {boolean} awaited
  */
 async function storeCommits(context, awaited) {
-  const store = await context.openStore()
+  const store = await openWarm(context)
   const random = makeRandom(context.seed)
   /** @type {Map<number, number>} */
   const written = new Map()

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { makeRandom } from '../data/random.mjs'
 import { initialBalance } from '../data/rows.mjs'
 import { check, measure } from '../runner/measure.mjs'
-import { goals, readers } from './workload.mjs'
+import { goals, openWarm, readers } from './workload.mjs'
 
 /** 64 clients moving money between random rows, two rows a transaction. Afterwards the sum and every balance must be right. */
 
@@ -44,7 +44,7 @@ function oneMillisecond() {
  * @param {(store: import('../engines/index.mjs').Store, from: number, to: number, amount: number) => Promise<void>} transfer
  */
 async function transfers(context, perClient, transfer) {
-  const store = await context.openStore()
+  const store = await openWarm(context)
   const random = makeRandom(context.seed)
   /** @type {Map<number, number>} */
   const balances = new Map()

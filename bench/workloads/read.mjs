@@ -1,7 +1,7 @@
 import { makeRandom } from '../data/random.mjs'
 import { initialBalance, isRow, makeKeys } from '../data/rows.mjs'
 import { check, measure } from '../runner/measure.mjs'
-import { goals, readers } from './workload.mjs'
+import { goals, openWarm, readers } from './workload.mjs'
 
 /**
  * Reading, synchronously on both sides. Every read inside the measured loop is added to a sum that is compared with the sum the rows
@@ -50,7 +50,7 @@ export const readWorkloads = [
  * @param {import('../data/rows.mjs').KeyKind} kind
  */
 async function pointReads(context, kind) {
-  const store = await context.openStore()
+  const store = await openWarm(context)
   const random = makeRandom(context.seed)
   const keys = makeKeys(kind, context.rows)
   const calls = 512
@@ -86,7 +86,7 @@ async function pointReads(context, kind) {
 
 /** @param {import('./workload.mjs').Context} context */
 async function missingReads(context) {
-  const store = await context.openStore()
+  const store = await openWarm(context)
   const random = makeRandom(context.seed)
   const keys = makeKeys('string', context.rows)
   // Between the keys that exist, not beyond them.
@@ -111,7 +111,7 @@ async function missingReads(context) {
 
 /** @param {import('./workload.mjs').Context} context */
 async function ranges(context) {
-  const store = await context.openStore()
+  const store = await openWarm(context)
   const random = makeRandom(context.seed)
   const limit = 100
   const rangesPerCall = 20
@@ -149,7 +149,7 @@ async function ranges(context) {
 
 /** @param {import('./workload.mjs').Context} context */
 async function scan(context) {
-  const store = await context.openStore()
+  const store = await openWarm(context)
   const total = runningSums(context.rows)[context.rows]
   let expected = 0
   let sum = 0

@@ -29,6 +29,19 @@
  * @property {(context: Context) => Promise<import('../runner/measure.mjs').Measurement>} run
  */
 
+/**
+ * Opens the database and reads all of it once, so that what is measured is an engine at work and not the operating system's cache filling
+ * the engine's. (Starting cold is measured by the workloads that open.)
+ * @param {Context} context
+ */
+export async function openWarm(context) {
+  const store = await context.openStore()
+  let rows = 0
+  store.visit(undefined, 0, () => rows++)
+  if (rows !== context.rows) throw new Error(`wrong data: the database has ${rows} rows, not ${context.rows}`)
+  return store
+}
+
 export const readers = ['nextkey', 'lmdb', 'lmdb-shared']
 export const writers = ['nextkey', 'nextkey-write', 'nextkey-lazy', 'lmdb', 'lmdb-shared', 'lmdb-nosync']
 

@@ -1,7 +1,7 @@
 import { makeRandom, makeZipfian, scramble } from '../data/random.mjs'
 import { initialBalance, isRow, keyMaker, makeKeys, makeRow } from '../data/rows.mjs'
 import { check, measure } from '../runner/measure.mjs'
-import { goals, readers, writers } from './workload.mjs'
+import { goals, openWarm, readers, writers } from './workload.mjs'
 
 /**
  * The Yahoo! Cloud Serving Benchmark's six core workloads, with its distributions (zipfian 0.99, scrambled; `latest` for D; ranges of 1–100
@@ -184,7 +184,7 @@ function makeModel(context) {
  * @param {string} letter
  */
 async function oneClient(context, letter) {
-  const store = await context.openStore()
+  const store = await openWarm(context)
   const model = makeModel(context)
   const { operations, targets, lengths, latest } = makeStream(context, letter)
   const { keys, balances } = model
@@ -247,7 +247,7 @@ async function oneClient(context, letter) {
  * @param {string} letter
  */
 async function manyClients(context, letter) {
-  const store = await context.openStore()
+  const store = await openWarm(context)
   const model = makeModel(context)
   const { operations, targets } = makeStream(context, letter)
   const { keys, balances } = model
