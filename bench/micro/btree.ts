@@ -1,7 +1,7 @@
 /**
  * The B-tree alone, all pages resident: ns per operation over a million records of about 100 bytes.
  *
- *   npx esbuild bench/micro/btree.ts --bundle --platform=node --format=esm --outfile=/tmp/btree.mjs && node /tmp/btree.mjs [records] [key prefix bytes]
+ *   npx esbuild bench/micro/btree.ts --bundle --platform=node --format=esm | node --input-type=module - [records] [key prefix bytes]
  *
  * Bundle it as the package is: unbundled, layout constants are property loads and figures are worse.
  */
