@@ -15,6 +15,10 @@ import {
 } from '../../src/codec/key-encoding.js'
 import { compareKeys, KeySource } from './key-model.js'
 
+/** The long run, of millions of pairs. */
+const LONG = process.env['NEXTKEY_LONG'] === '1'
+const LONG_TIMEOUT_MS = 1_800_000
+
 const scratch = new KeyBuffer()
 
 function encoded(value: unknown): Uint8Array {
@@ -143,7 +147,7 @@ describe('order', () => {
   })
 
   it('is the order of the values, for some hundred thousand pairs close to each other', () => {
-    const pairs = process.env['NEXTKEY_LONG'] === '1' ? 20_000_000 : 300_000
+    const pairs = LONG ? 20_000_000 : 300_000
     const source = new KeySource(0x5eed)
     const a = new KeyBuffer()
     const b = new KeyBuffer()
@@ -163,7 +167,7 @@ describe('order', () => {
     // The neighbours are near, not all the same.
     expect(equal).toBeGreaterThan(pairs / 100)
     expect(equal).toBeLessThan(pairs / 2)
-  })
+  }, LONG_TIMEOUT_MS)
 
   it('of any two keys, and of any two compound keys', () => {
     fc.assert(
@@ -381,6 +385,7 @@ describe('what cannot be a key', () => {
     ['a lone high surrogate before a character', '\ud800a', /surrogate pair/],
     ['a lone low surrogate', '\udc00', /surrogate pair/],
     ['a pair the wrong way round', '\udc00\ud800', /surrogate pair/],
+    ['two low surrogates', '\udc00\udc00', /surrogate pair/],
     ['a lone surrogate in a long string', `${'x'.repeat(300)}\udfff`, /surrogate pair/],
     ['a lone surrogate after an astral character', `${'x'.repeat(300)}😀\ud83d`, /surrogate pair/],
   ]
@@ -471,6 +476,14 @@ describe('the buffer', () => {
     expect(decodeKey(buffer.bytes, 0, buffer.length)).toBe('usable')
   })
 
+  it('refuses to be emptied by user code that runs while a key is encoded into it', () => {
+    const buffer = new KeyBuffer()
+    const array = ['before', 0]
+    Object.defineProperty(array, 1, { get: () => buffer.reset() })
+    expect(errorOf(() => encodeKey(array, buffer)).message).toMatch(/used the database/)
+    expect(buffer.length).toBe(0)
+  })
+
   it('lets an exception of user code through and stays usable', () => {
     const buffer = new KeyBuffer()
     encodeKey('kept', buffer)
@@ -520,6 +533,16 @@ describe('bytes that are no key', () => {
     }
     const longer = Buffer.concat([bytes, Uint8Array.of(0x08)])
     expect(errorOf(() => decodeKey(longer, 0, longer.length)).code).toBe('ERR_DAMAGED')
+  })
+
+  it('such as the beginning of a number or bigint are not skipped', () => {
+    for (const value of [1.5, 5n, -(2n ** 100n), 2n ** 3000n, new Date(0)]) {
+      const bytes = encoded(value)
+      expect(skipElement(bytes, 0)).toBe(bytes.length)
+      for (let length = 0; length < bytes.length; length++) {
+        expect(errorOf(() => skipElement(bytes.subarray(0, length), 0)).code).toBe('ERR_DAMAGED')
+      }
+    }
   })
 
   it('such as a hundred thousand arrays inside each other are an error', () => {

@@ -506,6 +506,14 @@ describe('user code that runs while a row is encoded', () => {
       c: 3,
     }
     expect(errorOf(() => recorder.encode({ shrinking })).code).toBe('ERR_INVALID_ROW')
+    const shortening = {
+      get a() {
+        Reflect.deleteProperty(this, 'last')
+        return 1
+      },
+      last: 2,
+    }
+    expect(errorOf(() => recorder.encode([shortening])).code).toBe('ERR_INVALID_ROW')
     let reads = 0
     const shifting = new Proxy({ a: 1, b: 2 }, { ownKeys: () => (reads++ < 1 ? ['a', 'b'] : ['b', 'a']) })
     expect(errorOf(() => recorder.encode(shifting)).code).toBe('ERR_INVALID_ROW')
@@ -546,14 +554,26 @@ describe('bytes', () => {
 
   it('are decoded from anywhere within a slab, without leaving a view of it', () => {
     const recorder = new Recorder()
-    const bytes = recorder.encode({ a: new Uint8Array([1, 2]), b: new Float64Array([3]), c: [new Uint8Array(4).buffer], d: '\ud800' })
-    const slab = new Uint8Array(100_000).fill(0xc1)
+    const bytes = recorder.encode({
+      a: new Uint8Array([1, 2]),
+      b: new Float64Array([3]),
+      c: [new Uint8Array(4).buffer],
+      d: '\ud800',
+      e: 3n ** 99n,
+    })
+    const slab = new Uint8Array(new ArrayBuffer(100_008), 8).fill(0xc1)
     for (const at of [0, 3, 50_001, slab.length - bytes.length]) {
       slab.fill(0xc1)
       slab.set(bytes, at)
       const value = recorder.codec.decode(slab, at, at + bytes.length) as { a: Uint8Array; b: Float64Array; c: ArrayBuffer[]; d: string }
       slab.fill(0)
-      expect(value).toStrictEqual({ a: new Uint8Array([1, 2]), b: new Float64Array([3]), c: [new ArrayBuffer(4)], d: '\ud800' })
+      expect(value).toStrictEqual({
+        a: new Uint8Array([1, 2]),
+        b: new Float64Array([3]),
+        c: [new ArrayBuffer(4)],
+        d: '\ud800',
+        e: 3n ** 99n,
+      })
       for (const memory of [value.a.buffer, value.b.buffer, value.c[0]]) expect(memory).not.toBe(slab.buffer)
       expect(value.a.buffer.byteLength).toBe(2)
     }
