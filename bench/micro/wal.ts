@@ -26,7 +26,9 @@ interface Scenario {
 }
 
 function newLog(directory: string, name: string, durability: Durability): WriteAheadLog {
-  return openLog(systemEnvironment, { directory: join(directory, name), databaseId: new Uint8Array(16), durability }).startNew(0 as LogPosition)
+  return openLog(systemEnvironment, { directory: join(directory, name), databaseId: new Uint8Array(16), durability }).startNew(
+    0 as LogPosition,
+  )
 }
 
 /** Appends alone, the writing of the buffer included, syncs not. Returns ns. */

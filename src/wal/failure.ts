@@ -23,9 +23,13 @@ export class LogFailure {
   /** Closes the log; only the first call counts. `deed` completes "could not …". */
   happen(deed: string, cause: unknown): void {
     if (this.#error !== undefined) return
-    this.#error = new NextkeyError('ERR_POISONED', `the write-ahead log could not ${deed}: ${messageOf(cause)}; it takes no more commits, reopen the database to recover`, {
-      cause,
-    })
+    this.#error = new NextkeyError(
+      'ERR_POISONED',
+      `the write-ahead log could not ${deed}: ${messageOf(cause)}; it takes no more commits, reopen the database to recover`,
+      {
+        cause,
+      },
+    )
     for (const listener of this.#listeners) listener(this.#error)
   }
 

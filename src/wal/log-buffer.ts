@@ -144,7 +144,8 @@ export class LogBuffer {
       const offset = this.end - this.#current.first
       const bodyLength = this.#current.header.length
       const length = Math.min(end - at, bodyLength - offset - Frame.HeaderSize, Frame.MaximumPayload)
-      const fragment = at === start ? (length === end - at ? Fragment.Full : Fragment.First) : length === end - at ? Fragment.Last : Fragment.Middle
+      const fragment =
+        at === start ? (length === end - at ? Fragment.Full : Fragment.First) : length === end - at ? Fragment.Last : Fragment.Middle
       this.#putFrame(kind, fragment, bytes, at, length, frameEnd(offset, length, bodyLength) - offset)
       at += length
     } while (at < end)

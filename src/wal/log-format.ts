@@ -40,8 +40,9 @@
  * RULE 3. A segment in the same epoch as its predecessor begins where that one is full. A segment that begins an epoch begins
  * where recovery stopped reading its predecessor; whatever the predecessor holds beyond is not log.
  */
-import { crc32 } from '../base/crc32.js'
+
 import { assert } from '../base/assert.js'
+import { crc32 } from '../base/crc32.js'
 import type { LogPosition } from '../base/ids.js'
 
 /** Raised with every change of the layout; a reader refuses what is newer than itself. */

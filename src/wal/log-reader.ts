@@ -74,7 +74,8 @@ export class LogReader {
       const problem = this.#checkFrame(expected)
       if (problem !== undefined) return this.#badFrame(problem)
       const fragment = this.#window.fragment
-      if (fragment === Fragment.Full) return this.#deliver(this.#window.bytes, this.#window.payload, this.#window.payload + this.#window.length)
+      if (fragment === Fragment.Full)
+        return this.#deliver(this.#window.bytes, this.#window.payload, this.#window.payload + this.#window.length)
       if (fragment === Fragment.First) this.kind = this.#window.kind
       this.#assemble()
       if (fragment === Fragment.Last) return this.#deliver(this.#assembly, 0, this.#assembled)
@@ -239,7 +240,8 @@ class SegmentWindow {
     const at = this.#show(offset)
     if (this.#to - offset < Frame.MinimumSize) return 'the file ends'
     const length = this.#view.getUint32(at + Frame.Length, true)
-    if (length === 0 || length > Frame.MaximumPayload || length > Math.min(limit, this.#to) - offset - Frame.HeaderSize) return `the length ${length} of a frame is impossible`
+    if (length === 0 || length > Frame.MaximumPayload || length > Math.min(limit, this.#to) - offset - Frame.HeaderSize)
+      return `the length ${length} of a frame is impossible`
     const fragment = this.bytes[at + Frame.Fragment]
     if (fragment > Fragment.Last) return `the fragment type ${fragment} is unknown`
     const checksum = crc32(this.bytes, at + Frame.Length, at + Frame.HeaderSize + length, (this.#seed + offset) >>> 0)

@@ -29,7 +29,14 @@ export interface LogOptions {
 }
 
 /** Gets a group: bytes[start, end) are valid during the call. */
-export type GroupVisitor = (kind: number, bytes: Uint8Array, start: number, end: number, position: LogPosition, endPosition: LogPosition) => void
+export type GroupVisitor = (
+  kind: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  position: LogPosition,
+  endPosition: LogPosition,
+) => void
 
 /**
  * Finds the log in a directory; changes nothing. Raises ERR_LOG_DAMAGED, ERR_FORMAT_VERSION, ERR_IO.
@@ -109,7 +116,10 @@ export class FoundLog {
     const { fileSystem, clock, random } = this.#environment
     const { directory, databaseId, segmentSize = DEFAULT_SEGMENT_SIZE, spareSegments = DEFAULT_SPARES } = this.#options
     const { chain, stale, staged, highestSequence, nextNumber } = this.#files
-    assert(segmentSize % Frame.Alignment === 0 && segmentSize >= 2 * Header.BlockSize, 'a segment is a multiple of 4 bytes and at least 8 KiB')
+    assert(
+      segmentSize % Frame.Alignment === 0 && segmentSize >= 2 * Header.BlockSize,
+      'a segment is a multiple of 4 bytes and at least 8 KiB',
+    )
     assert(chain.length === 0 || this.#reader?.tail === position, 'a new log begins where reading the old one ended')
     const kept = chain.filter((segment) => segment.header.first < position)
     const cutOff = chain.slice(kept.length)

@@ -92,12 +92,17 @@ function readHeader(fileSystem: FileSystem, path: string, databaseId: Uint8Array
     if (header === 'foreign') return undefined
     if (header === 'unreadable') throw damaged(path, 'has no readable segment header; if it does not belong to the database, move it away')
     if (header === 'newer') {
-      throw new NextkeyError('ERR_FORMAT_VERSION', `${path} was written by a newer version of nextkey (this one knows log format ${LOG_FORMAT_VERSION})`, {
-        details: { file: path },
-      })
+      throw new NextkeyError(
+        'ERR_FORMAT_VERSION',
+        `${path} was written by a newer version of nextkey (this one knows log format ${LOG_FORMAT_VERSION})`,
+        {
+          details: { file: path },
+        },
+      )
     }
     const size = file.size()
-    if (size !== Header.BlockSize + header.length) throw damaged(path, `has ${size} bytes where its header says ${Header.BlockSize + header.length}`)
+    if (size !== Header.BlockSize + header.length)
+      throw damaged(path, `has ${size} bytes where its header says ${Header.BlockSize + header.length}`)
     return { path, size, header }
   } finally {
     file.close()

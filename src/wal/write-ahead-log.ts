@@ -90,8 +90,8 @@ export class WriteAheadLog {
    * Raises ERR_DISK_FULL or ERR_POISONED before anything has happened; ERR_COMMIT_UNKNOWN if the log fails on the way.
    */
   append(kind: number, bytes: Uint8Array, start: number, end: number): LogPosition {
-    if (!this.#armed) this.#arm()
     const position = this.#buffer.append(kind, bytes, start, end)
+    if (!this.#armed) this.#arm()
     if (this.#buffer.written - this.#buffer.durable > MAXIMUM_UNSYNCED) this.#commits.syncNow()
     return position
   }

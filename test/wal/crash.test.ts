@@ -58,7 +58,8 @@ class Witness {
       if (group === undefined) throw new Error(`group ${count} was never appended`)
       expect(position).toBe(count === 0 ? START : this.groups[count - 1]?.end)
       if (!Number.isNaN(group.end)) expect(endPosition).toBe(group.end)
-      if (kind !== group.index % 200 || groupBytes(group.index, group.length).compare(bytes, start, end) !== 0) throw new Error(`group ${count} is not what was appended`)
+      if (kind !== group.index % 200 || groupBytes(group.index, group.length).compare(bytes, start, end) !== 0)
+        throw new Error(`group ${count} is not what was appended`)
       this.groups[count] = { ...group, end: endPosition }
       count++
     })
@@ -69,6 +70,9 @@ class Witness {
     return log
   }
 }
+
+/** NEXTKEY_LONG=1 runs for some minutes. */
+const SCALE = process.env['NEXTKEY_LONG'] === '1' ? 20 : 1
 
 /** Uses a log for a while, as its seed has it. Ends early when the disk does. */
 async function use(env: World, log: WriteAheadLog, witness: Witness, random: Prng, steps: number, durability: Durability): Promise<void> {
@@ -99,7 +103,8 @@ async function use(env: World, log: WriteAheadLog, witness: Witness, random: Prn
       await log.flush()
       witness.acknowledge(count)
     } else if (choice === 14) {
-      if (witness.acknowledged > witness.released) witness.release(log, witness.released + 1 + random.int(witness.acknowledged - witness.released))
+      if (witness.acknowledged > witness.released)
+        witness.release(log, witness.released + 1 + random.int(witness.acknowledged - witness.released))
     } else if (choice === 15) env.clock.advance(random.int(3000))
     else await settle(1 + random.int(4))
   }
@@ -148,22 +153,30 @@ async function live(seed: number, durability: Durability, lives: readonly number
 
 describe('a crash', () => {
   describe.each(['sync', 'write', 'lazy'] as const)("in '%s' mode", (durability) => {
-    it.each(CRASH_MODES)('at any operation loses nothing acknowledged and no part of a group (%s)', async (mode) => {
-      for (let seed = 1; seed <= 3; seed++) {
-        for (let at = 1; ; at++) {
-          const operations = await live(seed, durability, [at], mode)
-          if (operations < at) break
+    it.each(CRASH_MODES)(
+      'at any operation loses nothing acknowledged and no part of a group (%s)',
+      async (mode) => {
+        for (let seed = 1; seed <= 2 * SCALE; seed++) {
+          for (let at = 1; ; at++) {
+            const operations = await live(seed, durability, [at], mode)
+            if (operations < at) break
+          }
         }
-      }
-    })
+      },
+      60_000 * SCALE,
+    )
 
-    it('during recovery, again and again, loses nothing either', async () => {
-      const random = new Prng(7)
-      for (let seed = 1; seed <= 150; seed++) {
-        const lives = Array.from({ length: 5 }, () => (random.bool(0.6) ? 1 + random.int(12) : 1 + random.int(120)))
-        lives[0] = 40 + random.int(100)
-        await live(seed, durability, lives, random.pick(CRASH_MODES))
-      }
-    })
+    it(
+      'during recovery, again and again, loses nothing either',
+      async () => {
+        const random = new Prng(7)
+        for (let seed = 1; seed <= 80 * SCALE; seed++) {
+          const lives = Array.from({ length: 5 }, () => (random.bool(0.6) ? 1 + random.int(12) : 1 + random.int(120)))
+          lives[0] = 40 + random.int(100)
+          await live(seed, durability, lives, random.pick(CRASH_MODES))
+        }
+      },
+      60_000 * SCALE,
+    )
   })
 })

@@ -3,7 +3,20 @@ import type { NextkeyError } from '../../src/base/errors.js'
 import { openLog } from '../../src/wal/open-log.js'
 import { Prng } from '../support/seeded.js'
 import type { Fault } from '../support/simulated-faults.js'
-import { append, appendGroup, codeOf, groupBytes, newDisk, newLog, options, readAll, rejectionOf, reopen, settle, world } from './support.js'
+import {
+  append,
+  appendGroup,
+  codeOf,
+  groupBytes,
+  newDisk,
+  newLog,
+  options,
+  readAll,
+  rejectionOf,
+  reopen,
+  settle,
+  world,
+} from './support.js'
 
 const BIG = { segmentSize: 4_194_304 }
 
@@ -116,7 +129,16 @@ describe('a failed write', () => {
 
 describe('whatever call fails', () => {
   it('what was acknowledged is still there, and nothing hangs', async () => {
-    const faults: Partial<Fault>[] = [{ on: 'write' }, { on: 'sync' }, { on: 'create' }, { on: 'rename' }, { on: 'syncDirectory' }, { on: 'open' }, { on: 'remove' }, { on: 'any', times: Infinity }]
+    const faults: Partial<Fault>[] = [
+      { on: 'write' },
+      { on: 'sync' },
+      { on: 'create' },
+      { on: 'rename' },
+      { on: 'syncDirectory' },
+      { on: 'open' },
+      { on: 'remove' },
+      { on: 'any', times: Infinity },
+    ]
     for (const fault of faults) {
       for (let nth = 1; nth <= 20; nth++) {
         for (const code of ['EIO', 'ENOSPC']) {
@@ -150,7 +172,19 @@ describe('whatever call fails', () => {
   })
 
   it('when a log is found or begun, that can be tried again', async () => {
-    for (const on of ['open', 'list', 'read', 'write', 'sync', 'create', 'rename', 'syncDirectory', 'makeDirectory', 'remove', 'size'] as const) {
+    for (const on of [
+      'open',
+      'list',
+      'read',
+      'write',
+      'sync',
+      'create',
+      'rename',
+      'syncDirectory',
+      'makeDirectory',
+      'remove',
+      'size',
+    ] as const) {
       for (const code of ['EIO', 'ENOSPC', 'EMFILE']) {
         for (let nth = 1; nth <= 6; nth++) {
           const env = world()

@@ -8,7 +8,12 @@ import { append, appendGroup, groupBytes, newDisk, newLog, readAll, settle, type
 const BIG = { segmentSize: 4_194_304 }
 
 /** A log whose asynchronous calls complete when the test says so, and a count of its operations. */
-function manualLog(durability: 'sync' | 'write' | 'lazy' = 'sync'): { env: World; disk: SimulatedDisk; log: WriteAheadLog; count: (kind: string) => number } {
+function manualLog(durability: 'sync' | 'write' | 'lazy' = 'sync'): {
+  env: World
+  disk: SimulatedDisk
+  log: WriteAheadLog
+  count: (kind: string) => number
+} {
   const disk = newDisk({ completion: 'manual' })
   const env = world(disk)
   const log = newLog(env, { durability, ...BIG })
@@ -221,6 +226,22 @@ describe('whatever the mode', () => {
     disk.completeOne()
     await settle()
     expect(durableGroups(disk)).toBe(1)
+  })
+
+  it('a group nobody waits for is not forgotten when a sync is under way as its second ends', async () => {
+    const { env, disk, log } = manualLog()
+    log.commitDurability(appendGroup(log, 0, 100))
+    await settle()
+    appendGroup(log, 1, 100)
+    env.clock.advance(1000)
+    expect(disk.pending).toBe(1)
+    disk.completeOne()
+    await settle()
+    expect(durableGroups(disk)).toBe(1)
+    env.clock.advance(1000)
+    disk.completeOne()
+    await settle()
+    expect(durableGroups(disk)).toBe(2)
   })
 
   it('a timer is set only while there is something to do', async () => {

@@ -39,7 +39,7 @@ describe('a log', () => {
     const env = world()
     const log = newLog(env)
     const lengths = Array.from({ length: 400 }, (_, i) => 1 + ((i * 7919) % 1200))
-    lengths.forEach((length, i) => appendGroup(log, i, length))
+    for (const [i, length] of lengths.entries()) appendGroup(log, i, length)
     log.syncNow()
     const { groups, tail } = readAll(env)
     expect(groups.map((group) => group.bytes)).toEqual(lengths.map((length, i) => groupBytes(i, length)))
@@ -170,7 +170,7 @@ describe('a log', () => {
     expect(() => found.startNew(reader.endPosition)).toThrow('begins where reading')
     reader.next()
     expect(reader.next()).toBe(false)
-    expect(() => found.startNew(start(reader.endPosition - 4))).toThrow('begins where reading')
+    expect(() => found.startNew((reader.endPosition - 4) as LogPosition)).toThrow('begins where reading')
     expect(found.startNew(end).end).toBe(end)
   })
 })
@@ -238,7 +238,3 @@ describe('released segments', () => {
     expect(readAll(env, log.end).groups).toEqual([])
   })
 })
-
-function start(position: number): LogPosition {
-  return position as LogPosition
-}

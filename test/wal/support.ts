@@ -46,7 +46,11 @@ export interface ReadGroup {
 }
 
 /** All groups from `from` on, and where the log ends. */
-export function readAll(environment: LogEnvironment, from: LogPosition = START, more: Partial<LogOptions> = {}): { groups: ReadGroup[]; tail: LogPosition } {
+export function readAll(
+  environment: LogEnvironment,
+  from: LogPosition = START,
+  more: Partial<LogOptions> = {},
+): { groups: ReadGroup[]; tail: LogPosition } {
   const groups: ReadGroup[] = []
   const tail = openLog(environment, options(more)).read(from, (kind, bytes, start, end, position, endPosition) => {
     groups.push({ kind, bytes: Buffer.from(bytes.slice(start, end)), position, endPosition })
