@@ -98,4 +98,5 @@ report('an insert asks for its gap, nothing locked', 1_000_000, () => {
     locks.entryInserted(INDEX, key, KEY_LENGTH, key, KEY_LENGTH)
   }
 })
-for (const waiters of [1_000, 10_000, 100_000]) report(`queue of ${waiters.toLocaleString('en')} for one row, each`, waiters, () => queue(waiters))
+for (const waiters of [1_000, 10_000, 100_000])
+  report(`queue of ${waiters.toLocaleString('en')} for one row, each`, waiters, () => queue(waiters))

@@ -285,9 +285,9 @@ describe('the report of a deadlock', () => {
     stage.lock('A', 'insert', END)
     stage.lock('B', 'insert', END)
     const report = stage.locks.latestDeadlock?.format({
-      owner: owner => `of session ${String.fromCharCode(owner.id)}`,
-      table: table => `table t${table}`,
-      index: index => `t.${index}`,
+      owner: (owner) => `of session ${String.fromCharCode(owner.id)}`,
+      table: (table) => `table t${table}`,
+      index: (index) => `t.${index}`,
       key: (_index, key) => String(key[0]),
     })
     expect(report).toContain('TRANSACTION of session B')
@@ -303,7 +303,11 @@ describe('the report of a deadlock', () => {
     stage.lock('B', 'S record', 10)
     stage.lock('A', 'X record', 20)
     const participants = stage.locks.latestDeadlock?.participants ?? []
-    expect(participants.map(one => one.holds.map(lock => `${lock.mode} ${lock.status}`))).toEqual([['S granted'], ['X granted'], ['X waiting']])
+    expect(participants.map((one) => one.holds.map((lock) => `${lock.mode} ${lock.status}`))).toEqual([
+      ['S granted'],
+      ['X granted'],
+      ['X waiting'],
+    ])
   })
 
   it('names table locks', () => {

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { TreeId } from '../../src/base/ids.js'
 import { SUPREMUM } from '../../src/lock/lock-key.js'
-import { LockKind, LockMode, recordLock } from '../../src/lock/lock-modes.js'
+import { type LockKind, LockMode, recordLock } from '../../src/lock/lock-modes.js'
 import { LockOwner } from '../../src/lock/lock-owner.js'
 import { type LockInfo, LockResult } from '../../src/lock/lock-request.js'
 import { LockSystem } from '../../src/lock/lock-system.js'
@@ -60,7 +60,7 @@ class Pair {
   }
 
   successor(key: number): number {
-    return Math.min(END, ...[...this.present].filter(other => other > key))
+    return Math.min(END, ...[...this.present].filter((other) => other > key))
   }
 
   isWaiting(id: number): boolean {
@@ -124,7 +124,7 @@ class Pair {
       this.scans.set(id, scan)
     }
     for (let step = 0; step < steps; step++) {
-      const ahead = [...this.present].filter(key => (scan.lock.descending ? key < scan.at : key > scan.at))
+      const ahead = [...this.present].filter((key) => (scan.lock.descending ? key < scan.at : key > scan.at))
       if (ahead.length === 0) {
         this.scans.delete(id)
         return
@@ -150,7 +150,7 @@ class Pair {
     expect(effective(listed.map(fromInfo))).toEqual(effective(this.model.rows))
     for (const info of listed) {
       if (info.status !== 'waiting') continue
-      expect(new Set(info.blockedBy.map(owner => owner.id)).size).toBeGreaterThan(0)
+      expect(new Set(info.blockedBy.map((owner) => owner.id)).size).toBeGreaterThan(0)
       for (const blocker of info.blockedBy) expect(this.model.blockersOf(info.owner.id)).toContain(blocker.id)
     }
   }
@@ -158,7 +158,7 @@ class Pair {
   #within(interval: { first: Uint8Array; firstOpen: boolean; last: Uint8Array; lastOpen: boolean }): Uint8Array[] {
     const [first, last] = [decode(interval.first), decode(interval.last)]
     return [...this.present]
-      .filter(key => (interval.firstOpen ? key > first : key >= first) && (interval.lastOpen ? key < last : key <= last))
+      .filter((key) => (interval.firstOpen ? key > first : key >= first) && (interval.lastOpen ? key < last : key <= last))
       .sort((a, b) => a - b)
       .map(encode)
   }
@@ -269,14 +269,20 @@ function stepOn(keys: number, weights: { insert: number; remove: number; release
 }
 
 /** Plays random steps, comparing after each; returns how often interesting things were seen. */
-function play(keys: number, fewest: number, step: fc.Arbitrary<Step>, seed: number, numRuns: number): { runs: number; deadlocks: number; waits: number } {
+function play(
+  keys: number,
+  fewest: number,
+  step: fc.Arbitrary<Step>,
+  seed: number,
+  numRuns: number,
+): { runs: number; deadlocks: number; waits: number } {
   const seen = { runs: 0, deadlocks: 0, waits: 0 }
   const present = fc.uniqueArray(fc.nat({ max: keys - 1 }), { minLength: fewest, maxLength: keys })
   const isolation = fc.array(fc.boolean(), { minLength: OWNERS, maxLength: OWNERS })
   const steps = fc.array(step, { minLength: 1, maxLength: 60, size: 'max' })
   const property = fc.property(present, isolation, steps, (initial, readCommitted, script) => {
     const pair = new Pair(initial, readCommitted)
-    pair.system.graph.onDeadlock = deadlock => {
+    pair.system.graph.onDeadlock = (deadlock) => {
       seen.deadlocks++
       pair.deadlocks.push(deadlock)
     }

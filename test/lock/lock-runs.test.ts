@@ -38,7 +38,7 @@ describe('packed keys', () => {
   })
 
   it('give their bytes back', () => {
-    const property = fc.property(bytes, key => {
+    const property = fc.property(bytes, (key) => {
       expect(keyBytes(pack(key).words, 0, key.length)).toEqual(key)
     })
     fc.assert(property, { seed: 2, numRuns: 500 })
@@ -62,19 +62,27 @@ describe('lock runs', () => {
     const number = fc.nat({ max: 60 })
     const step = fc.oneof(
       { weight: 3, arbitrary: fc.record({ do: fc.constant('start' as const), key: number }) },
-      { weight: 6, arbitrary: fc.record({ do: fc.constant('grow' as const), pick: fc.nat(), by: fc.integer({ min: 1, max: 20 }), down: fc.boolean() }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({ do: fc.constant('grow' as const), pick: fc.nat(), by: fc.integer({ min: 1, max: 20 }), down: fc.boolean() }),
+      },
       { weight: 2, arbitrary: fc.record({ do: fc.constant('cut' as const), key: number }) },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('remove' as const), pick: fc.nat() }) },
     )
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 40, size: 'max' }), steps => {
+      fc.property(fc.array(step, { maxLength: 40, size: 'max' }), (steps) => {
         const runs = new LockRuns()
         const owner = new LockOwner(1)
         const intervals = new Map<LockRun, Interval>()
         const pick = (chosen: number): [LockRun, Interval] | undefined => [...intervals][chosen % Math.max(1, intervals.size)]
         for (const one of steps) {
           if (one.do === 'start') {
-            intervals.set(runs.start(owner, INDEX, RecordBits.XRecord, at(one.key)), { first: one.key, last: one.key, firstOpen: false, lastOpen: false })
+            intervals.set(runs.start(owner, INDEX, RecordBits.XRecord, at(one.key)), {
+              first: one.key,
+              last: one.key,
+              firstOpen: false,
+              lastOpen: false,
+            })
           } else if (one.do === 'grow') {
             const [run, interval] = pick(one.pick) ?? []
             if (run === undefined || interval === undefined) continue

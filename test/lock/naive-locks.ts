@@ -53,7 +53,7 @@ export class NaiveLocks {
   /** Rows of others that a request has to wait for, of those given: held ones, and waiting ones ahead of it. */
   inTheWayOf(request: Row, among: Row[]): Row[] {
     const holdsRecord = this.#holds(request.owner, request.key, 'S', 'record')
-    return among.filter(row => {
+    return among.filter((row) => {
       if (row.owner === request.owner || row.key !== request.key) return false
       if (row.mode === 'S' && request.mode === 'S') return false
       if (request.kind === 'gap') return false
@@ -68,27 +68,27 @@ export class NaiveLocks {
   settle(): void {
     for (let changed = true; changed; ) {
       changed = false
-      for (const row of this.rows.filter(candidate => candidate.waiting)) {
+      for (const row of this.rows.filter((candidate) => candidate.waiting)) {
         if (this.#blockersOf(row).length > 0) continue
         row.waiting = false
-        if (row.kind === 'insert-intention') this.rows = this.rows.filter(other => other !== row)
+        if (row.kind === 'insert-intention') this.rows = this.rows.filter((other) => other !== row)
         changed = true
       }
     }
   }
 
   unlock(owner: number, key: number, mode: 'S' | 'X', kind: Kind): void {
-    this.rows = this.rows.filter(row => row.waiting || row.owner !== owner || row.key !== key || row.mode !== mode || row.kind !== kind)
+    this.rows = this.rows.filter((row) => row.waiting || row.owner !== owner || row.key !== key || row.mode !== mode || row.kind !== kind)
     this.settle()
   }
 
   cancel(owner: number): void {
-    this.rows = this.rows.filter(row => !row.waiting || row.owner !== owner)
+    this.rows = this.rows.filter((row) => !row.waiting || row.owner !== owner)
     this.settle()
   }
 
   release(owner: number): void {
-    this.rows = this.rows.filter(row => row.owner !== owner)
+    this.rows = this.rows.filter((row) => row.owner !== owner)
     this.settle()
   }
 
@@ -97,24 +97,24 @@ export class NaiveLocks {
   }
 
   inserted(key: number, successor: number): void {
-    for (const row of this.rows.filter(candidate => candidate.key === successor)) {
+    for (const row of this.rows.filter((candidate) => candidate.key === successor)) {
       if (row.kind === 'gap' || row.kind === 'next-key') this.rows.push({ ...row, key, kind: 'gap', waiting: false })
     }
   }
 
   removed(key: number, successor: number): void {
-    for (const row of this.rows.filter(candidate => candidate.key === key)) {
+    for (const row of this.rows.filter((candidate) => candidate.key === key)) {
       const { takesGapLocks, inheritsAll } = this.owners[row.owner]
       if (row.kind === 'insert-intention' || !(takesGapLocks || inheritsAll)) continue
       this.rows.push({ ...row, key: successor, kind: 'gap', waiting: false })
     }
-    this.rows = this.rows.filter(row => row.key !== key)
+    this.rows = this.rows.filter((row) => row.key !== key)
   }
 
   /** Owners a waiting owner waits for. */
   blockersOf(owner: number): Set<number> {
-    const row = this.rows.find(candidate => candidate.waiting && candidate.owner === owner)
-    return new Set(row === undefined ? [] : this.#blockersOf(row).map(blocker => blocker.owner))
+    const row = this.rows.find((candidate) => candidate.waiting && candidate.owner === owner)
+    return new Set(row === undefined ? [] : this.#blockersOf(row).map((blocker) => blocker.owner))
   }
 
   hasCycle(): boolean {
@@ -131,13 +131,16 @@ export class NaiveLocks {
 
   #blockersOf(row: Row): Row[] {
     const place = this.rows.indexOf(row)
-    return this.inTheWayOf(row, this.rows.filter((other, at) => !other.waiting || at < place))
+    return this.inTheWayOf(
+      row,
+      this.rows.filter((other, at) => !other.waiting || at < place),
+    )
   }
 
   /** Whether granted locks of the owner cover this part of the key in at least this mode. */
   #holds(owner: number, key: number, mode: 'S' | 'X', part: 'record' | 'gap'): boolean {
     return this.rows.some(
-      row =>
+      (row) =>
         row.owner === owner &&
         row.key === key &&
         !row.waiting &&

@@ -260,8 +260,8 @@ describe('ten thousand owners', () => {
     }
     expect(locks.counts().waiting).toBe(9_999)
     for (const owner of owners) locks.releaseAll(owner)
-    expect(served).toEqual(owners.slice(1).map(owner => owner.id))
-    expect(owners.every(owner => owner.visited === 0)).toBe(true)
+    expect(served).toEqual(owners.slice(1).map((owner) => owner.id))
+    expect(owners.every((owner) => owner.visited === 0)).toBe(true)
   })
 })
 

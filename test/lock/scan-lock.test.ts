@@ -58,16 +58,16 @@ class Index {
   listed(owner: LockOwner): string[] {
     const within = (_index: TreeId, { first, firstOpen, last, lastOpen }: KeyInterval): Uint8Array[] => {
       const [low, high] = [numberOf(first), numberOf(last)]
-      return this.keys.filter(key => (firstOpen ? key > low : key >= low) && (lastOpen ? key < high : key <= high)).map(bytesOf)
+      return this.keys.filter((key) => (firstOpen ? key > low : key >= low) && (lastOpen ? key < high : key <= high)).map(bytesOf)
     }
     return [...this.locks.locks(within)]
-      .filter(lock => lock.owner === owner)
-      .map(lock => `${numberOf(lock.key ?? bytesOf(0))} ${lock.mode} ${lock.kind}`)
+      .filter((lock) => lock.owner === owner)
+      .map((lock) => `${numberOf(lock.key ?? bytesOf(0))} ${lock.mode} ${lock.kind}`)
       .sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10))
   }
 
   #after(key: number): number {
-    return Math.min(...this.keys.filter(other => other > key))
+    return Math.min(...this.keys.filter((other) => other > key))
   }
 }
 
@@ -88,7 +88,7 @@ describe('the locks of a scan', () => {
       const owner = new LockOwner(1)
       index.scan(owner, RecordLock.XNextKey, descending)
       expect(index.locks.counts()).toMatchObject({ runs: 1, records: SINGLES })
-      expect(index.listed(owner)).toEqual(index.keys.map(key => `${key} X next-key`))
+      expect(index.listed(owner)).toEqual(index.keys.map((key) => `${key} X next-key`))
       expect(owner.structures).toBe(1)
     })
 
@@ -118,7 +118,7 @@ describe('the locks of a scan', () => {
     index.scan(owner, RecordLock.XRecord)
     index.scan(owner, RecordLock.SNextKey, true)
     expect(index.locks.counts().records).toBe(before.records)
-    expect(index.listed(owner).filter(lock => lock.startsWith('500 '))).toContain('500 X next-key')
+    expect(index.listed(owner).filter((lock) => lock.startsWith('500 '))).toContain('500 X next-key')
   })
 
   it('do not include an entry that somebody else inserts between them', () => {
@@ -203,17 +203,38 @@ describe('the locks of a scan', () => {
     expect(index.held(owner, 495)).toBe(0)
   })
 
+  it('count in the wait-for graph', () => {
+    const index = new Index(100)
+    const [scanner, writer] = [new LockOwner(1), new LockOwner(2)]
+    index.lock(writer, RecordLock.XRecord, 1)
+    index.scan(scanner, RecordLock.SRecord)
+    scanner.undoRecords = writer.undoRecords = 5
+    expect(index.locks.lockRecord(writer, INDEX, bytesOf(500), 2, RecordLock.XRecord, true)).toBe(LockResult.Waiting)
+    expect(index.locks.lockRecord(scanner, INDEX, bytesOf(1), 2, RecordLock.XRecord, true)).toBe(LockResult.Deadlock)
+  })
+
+  it('count in the wait-for graph where others already queue', () => {
+    const index = new Index(100)
+    const [scanner, gap, writer] = [new LockOwner(1), new LockOwner(2), new LockOwner(3)]
+    index.lock(gap, RecordLock.XGap, 500)
+    index.lock(writer, RecordLock.XRecord, 1)
+    index.locks.lockRecord(writer, INDEX, bytesOf(500), 2, RecordLock.XInsertIntention, true)
+    // The scan passes the insert that waits; from then on the insert waits for the scan's owner, too.
+    index.scan(scanner, RecordLock.SNextKey)
+    expect(index.locks.lockRecord(scanner, INDEX, bytesOf(1), 2, RecordLock.XRecord, true)).toBe(LockResult.Deadlock)
+  })
+
   it('wake everybody who waits for any of them when they go', () => {
     const index = new Index(100)
     const owner = new LockOwner(1)
     index.scan(owner, RecordLock.XRecord)
-    const others = [0, 80, 90, 500, 990].map(key => {
+    const others = [0, 80, 90, 500, 990].map((key) => {
       const other = new LockOwner(10 + key)
       expect(index.locks.lockRecord(other, INDEX, bytesOf(key), 2, RecordLock.SRecord, true)).toBe(LockResult.Waiting)
       return other
     })
-    while (!index.locks.releaseAll(owner, 3)) expect(others.some(other => other.waiting !== null)).toBe(true)
-    expect(others.every(other => other.waiting === null)).toBe(true)
+    while (!index.locks.releaseAll(owner, 3)) expect(others.some((other) => other.waiting !== null)).toBe(true)
+    expect(others.every((other) => other.waiting === null)).toBe(true)
     expect(index.locks.counts().runs).toBe(0)
   })
 

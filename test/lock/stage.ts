@@ -121,7 +121,7 @@ export class Stage {
   #answer(name: string, result: LockResult): string {
     const request = this.owner(name).waiting
     if (result === LockResult.Waiting && request !== null) {
-      request.onSettled = outcome => this.outcomes.push(`${name} ${outcome}`)
+      request.onSettled = (outcome) => this.outcomes.push(`${name} ${outcome}`)
     }
     if (result === LockResult.Deadlock) this.end(name)
     this.rollBackVictims()

@@ -63,8 +63,8 @@ describe('a table lock', () => {
     stage.table('B', 'IS')
     stage.table('C', 'IX')
     stage.table('D', 'S')
-    const waiting = [...stage.locks.locks(() => [])].filter(lock => lock.status === 'waiting')
-    expect(waiting.map(lock => lock.blockedBy.map(owner => owner.id))).toEqual([[stage.owner('A').id], [stage.owner('C').id]])
+    const waiting = [...stage.locks.locks(() => [])].filter((lock) => lock.status === 'waiting')
+    expect(waiting.map((lock) => lock.blockedBy.map((owner) => owner.id))).toEqual([[stage.owner('A').id], [stage.owner('C').id]])
   })
 
   it('leaves nothing behind', () => {
@@ -88,5 +88,5 @@ it('ten thousand requests for a table are served in order', () => {
     if (owner.waiting !== null) owner.waiting.onSettled = () => served.push(owner.id)
   }
   for (const owner of owners) locks.releaseAll(owner)
-  expect(served).toEqual(owners.slice(1).map(owner => owner.id))
+  expect(served).toEqual(owners.slice(1).map((owner) => owner.id))
 })

@@ -1,0 +1,93 @@
+import type { LockRequest } from './lock-request.js'
+import type { LockRun } from './lock-runs.js'
+
+/** Distinct lock structures up to which a transaction's list is searched in line. */
+const LISTED = 16
+
+/**
+ * Whoever holds locks: a transaction, or a DDL operation. The layer above creates one, keeps the first group of fields
+ * up to date and calls `LockSystem.releaseAll` at the end; everything else belongs to the lock system.
+ */
+export class LockOwner {
+  /** Names the owner in reports; not used otherwise. */
+  id: number
+  /** Undo records written: what rolling this owner back would cost. */
+  undoRecords = 0
+  /** DDL and LOCK TABLES: chosen as a deadlock's victim only among their own kind. */
+  diesLast = false
+  /** False under READ COMMITTED and READ UNCOMMITTED: locks of a removed entry are not inherited as gap locks … */
+  takesGapLocks = true
+  /** … unless the statement under way checks a constraint and relies on its locks until it ends (rule I4). */
+  inheritsAll = false
+
+  /** The request it waits with; an owner waits for one thing at a time. */
+  waiting: LockRequest | null = null
+  /** Somebody may be waiting for this owner. Never false when somebody is (rule G2). */
+  mayBlock = false
+  /** Place in the lock system's list of owners; 0 while it holds and awaits nothing. */
+  slot = 0
+  /** Newest of its record locks, of its table locks: heads of lists in the lock tables; 0 = none. */
+  firstRecordHold = 0
+  firstTableHold = 0
+  /** Newest of its runs. */
+  firstRun: LockRun | null = null
+  /** The table last locked, −1 for none, and what is held there: row operations ask again and again. */
+  lastTable = -1
+  lastTableMask = 0
+  /** Number of the search of the wait-for graph that last visited this owner. */
+  visited = 0
+
+  /** Lock structures as InnoDB counts them (rule V2), table locks included. */
+  structures = 0
+  #lastStructure = -1
+  /** Kinds of structures, made when the first is needed: the first few here, any further ones in the set. */
+  #listed: number[] | null = null
+  #further: Set<number> | null = null
+
+  constructor(id: number) {
+    this.id = id
+  }
+
+  /** What a deadlock's victim is chosen by, after `diesLast`. */
+  get weight(): number {
+    return this.undoRecords + this.structures
+  }
+
+  /** A lock of this kind (index and type in one number) was taken: it goes into a structure it has, or a new one. */
+  noteStructure(kind: number): void {
+    if (kind !== this.#lastStructure && this.#isNew(kind)) this.structures++
+  }
+
+  /** A structure of its own, made for a wait that is over, holds locks of this kind from now on. */
+  keepStructure(kind: number): void {
+    this.#isNew(kind)
+  }
+
+  /** Back to the state of a new owner that holds nothing. */
+  reset(): void {
+    this.slot = 0
+    this.mayBlock = false
+    this.lastTable = -1
+    this.lastTableMask = 0
+    this.structures = 0
+    this.#lastStructure = -1
+    this.#listed = null
+    this.#further = null
+  }
+
+  #isNew(kind: number): boolean {
+    this.#lastStructure = kind
+    if (this.#listed === null) {
+      this.#listed = [kind]
+      return true
+    }
+    if (this.#listed.includes(kind) || this.#further?.has(kind)) return false
+    if (this.#listed.length < LISTED) {
+      this.#listed.push(kind)
+    } else {
+      this.#further ??= new Set()
+      this.#further.add(kind)
+    }
+    return true
+  }
+}
