@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { callSite } from './base/call-site.js'
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { TableId, TreeId } from './base/ids.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
@@ -42,7 +43,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
 export async function openWith(environment: Environment, directory: string, options: OpenOptions = {}): Promise<Database> {
   if (typeof directory !== 'string' || directory === '') throw new InvalidArgumentError(`open() takes the path of a directory, not ${describe(directory)}`)
   const resolved = resolveOptions(options)
-  const openedAt = new Error('opened').stack ?? ''
+  const openedAt = callSite()
   const { fileSystem, directoryLocker: locker, clock } = environment
   const path = directory.length > 1 && directory.endsWith('/') ? directory.slice(0, -1) : directory
   if (!resolved.readOnly) mustBeOurs(environment, path)

@@ -1,3 +1,4 @@
+import { callSite } from './base/call-site.js'
 import { NextkeyError } from './base/errors.js'
 import type { Database } from './database.js'
 import type { Results } from './results.js'
@@ -18,7 +19,7 @@ export class Snapshot {
   constructor(db: Database, view: ReadView) {
     this.#db = db
     this.#view = view
-    view.madeBy = new Error('snapshot').stack
+    view.madeBy = callSite()
   }
 
   get<R>(table: Table<R>, key: unknown): R | undefined {

@@ -87,6 +87,7 @@ export class Statements {
   /** Changes the row with this key: by the fields of a patch, or to what the function makes of it. False if there is none. */
   update(trx: Trx, table: TableStore, key: unknown, change: object | ((row: never) => unknown)): boolean {
     this.#engine.mustWrite()
+    if (typeof change !== 'function') mustBePatch(table, change)
     this.#encodeKey(table, key, this.#key)
     if (!this.#engine.writer.claim(trx, table, this.#key)) return false
     const old = this.#engine.reader.get(table, this.#key, 'newest')
@@ -213,10 +214,13 @@ export function encodeTableKey(table: TableStore, key: unknown, target: KeyBuffe
   encodeShaped(key, { compound: Array.isArray(table.definition.key), name: `table '${table.name}'` }, target)
 }
 
-function patched(table: TableStore, old: unknown, patch: object): unknown {
+function mustBePatch(table: TableStore, patch: unknown): void {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) {
     throw new InvalidArgumentError(`update() of table '${table.name}' takes an object of fields to change, or a function, not ${describe(patch)}`)
   }
+}
+
+function patched(table: TableStore, old: unknown, patch: object): unknown {
   if (typeof old !== 'object' || old === null || old instanceof Uint8Array || Array.isArray(old)) {
     throw new InvalidArgumentError(`the value in table '${table.name}' is ${describe(old)}, which has no fields to change: give update() a function`, undefined, 'ERR_INVALID_ROW')
   }

@@ -136,6 +136,7 @@ export class LogBuffer {
 
   #appendWithCare(kind: number, bytes: Uint8Array, start: number, end: number): LogPosition {
     this.#failure.check()
+    assert(end - start <= Frame.MaximumGroup, 'a group has at most 2 GiB')
     this.reserve(end - start, 1)
     let at = start
     do {
@@ -175,12 +176,9 @@ export class LogBuffer {
     const at = this.#used
     const target = this.#bytes
     const view = this.#view
-    const lag = this.#written - this.#durable + at
     view.setUint32(at + Frame.Length, length, true)
-    view.setUint32(at + Frame.Lag, lag >>> 0, true)
-    view.setUint16(at + Frame.Lag + 4, lag / 0x1_0000_0000, true)
-    target[at + Frame.Kind] = kind
-    target[at + Frame.Fragment] = fragment
+    view.setUint32(at + Frame.Lag, this.#written - this.#durable + at, true)
+    view.setUint32(at + Frame.Kind, kind | (fragment << 8), true)
     const to = at + Frame.HeaderSize
     if (size - length - Frame.HeaderSize >= Frame.Alignment) target.fill(0, to + length, at + size)
     else view.setUint32(at + size - Frame.Alignment, 0, true)

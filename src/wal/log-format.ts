@@ -23,9 +23,10 @@
  *   frame (at a multiple of 4)
  *        0    4  CRC-32 of bytes 4 … end of payload, seeded with the segment's seed + offset in the body
  *        4    4  payload length, 1 … 262,144
- *        8    6  lag                        position of this frame − position known synced when it was framed
- *       14    1  kind                       of the group, for those who read the records
- *       15    1  fragment: 0 full, 1 first, 2 middle, 3 last
+ *        8    4  lag                        position of this frame − position known synced when it was framed
+ *       12    1  kind                       of the group, for those who read the records
+ *       13    1  fragment: 0 full, 1 first, 2 middle, 3 last
+ *       14    2  zero
  *       16    …  payload, then up to 3 bytes to the next multiple of 4 (undefined, not checked)
  *
  * Fewer than 20 bytes at the end of a body cannot hold a frame: they belong to the frame before them.
@@ -70,8 +71,8 @@ export const enum Frame {
   Checksum = 0,
   Length = 4,
   Lag = 8,
-  Kind = 14,
-  Fragment = 15,
+  Kind = 12,
+  Fragment = 13,
   HeaderSize = 16,
 
   Alignment = 4,
@@ -79,6 +80,8 @@ export const enum Frame {
   MinimumSize = 20,
   /** Larger groups are split even within a segment: this bounds the buffers of writer and reader. */
   MaximumPayload = 262_144,
+  /** A larger group would let the lag overflow; the log is synced whenever more than 16 MiB of it are not. */
+  MaximumGroup = 2_147_483_648,
 }
 
 /** On disk: values never change. */

@@ -260,7 +260,7 @@ class SegmentWindow {
   }
 
   #lag(at: number): number {
-    return this.#view.getUint32(at + Frame.Lag, true) + this.#view.getUint16(at + Frame.Lag + 4, true) * 0x1_0000_0000
+    return this.#view.getUint32(at + Frame.Lag, true)
   }
 
   /** Makes the window show the largest frame there may be at `offset`, and returns where that is in `bytes`. */
