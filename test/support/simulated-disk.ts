@@ -39,6 +39,8 @@ export class SimulatedDisk implements FileSystem {
   crashed = false
   /** Calls of any kind so far, reads included. */
   calls = 0
+  /** Bytes the files may take up, in units of 16 KiB; beyond it ENOSPC. May be moved at any time. */
+  capacity: number
 
   readonly #options: SimulatedDiskOptions
   readonly #random: Prng
@@ -56,6 +58,7 @@ export class SimulatedDisk implements FileSystem {
 
   constructor(options: SimulatedDiskOptions = {}) {
     this.#options = options
+    this.capacity = options.capacity ?? Infinity
     this.#random = new Prng(options.seed ?? 0)
     this.#underWay = new AsyncCalls(options.completion ?? 'macrotask', this.#random)
     this.trace = options.trace === true ? [] : null
@@ -102,9 +105,11 @@ export class SimulatedDisk implements FileSystem {
    *
    * `none`: nothing survives that was not synced. `all`: everything does. `torn`: everything up to a random moment, the
    * operation of that moment in part. `random`: each sector and each directory entry as chance has it.
+   *
+   * @param options What the new disk has otherwise than this one.
    */
-  crash(random: Prng, mode: CrashMode): SimulatedDisk {
-    const next = this.#successor(random)
+  crash(random: Prng, mode: CrashMode, options: SimulatedDiskOptions = {}): SimulatedDisk {
+    const next = this.#successor(random, options)
     const dice = this.#dice(random, mode)
     const copies = new Map<Inode, Inode>()
     next.#names = this.#names.crash(dice, copier(copies))
@@ -116,8 +121,8 @@ export class SimulatedDisk implements FileSystem {
   }
 
   /** The disk after the process died: all that was written is there, synced or not; writes under way are cut short. */
-  killProcess(random: Prng): SimulatedDisk {
-    const next = this.#successor(random)
+  killProcess(random: Prng, options: SimulatedDiskOptions = {}): SimulatedDisk {
+    const next = this.#successor(random, options)
     const copies = this.#copyState(next)
     for (const { inode, bytes, position } of this.#underWay.writes()) {
       copies.get(inode)?.content.write(next.#owner, ++next.#sequence, bytes, 0, random.int(bytes.length + 1), position)
@@ -128,7 +133,7 @@ export class SimulatedDisk implements FileSystem {
 
   /** A copy that goes its own way: same files, names and unsynced changes; nothing open, under way or announced. */
   clone(): SimulatedDisk {
-    const next = this.#successor(this.#random)
+    const next = this.#successor(this.#random, {})
     this.#copyState(next)
     return next
   }
@@ -153,7 +158,7 @@ export class SimulatedDisk implements FileSystem {
     this.#requireDirectory('open', posix.dirname(name))
     const inode: Inode = { content: new SimulatedContent(), handles: 0 }
     this.#operate('create', name, '', () => {
-      if (this.used >= this.#capacity) throw systemError('ENOSPC', 'open', name)
+      if (this.used >= this.capacity) throw systemError('ENOSPC', 'open', name)
       this.#names.change(this.#sequence, [[name, inode]])
     })
     return new SimulatedFile(this, inode, name, false)
@@ -238,7 +243,7 @@ export class SimulatedDisk implements FileSystem {
       file.path,
       `${position}+${length}`,
       () => {
-        const fits = this.#capacity === Infinity ? length : content.writable(position, length, this.#freeChunks())
+        const fits = this.capacity === Infinity ? length : content.writable(position, length, this.#freeChunks())
         store(fits)
         if (fits < length) throw systemError('ENOSPC', 'write', file.path)
       },
@@ -294,12 +299,8 @@ export class SimulatedDisk implements FileSystem {
 
   // The rules every call keeps to.
 
-  get #capacity(): number {
-    return this.#options.capacity ?? Infinity
-  }
-
   #freeChunks(): number {
-    return Math.max(0, Math.floor((this.#capacity - this.used) / CHUNK_SIZE))
+    return Math.max(0, Math.floor((this.capacity - this.used) / CHUNK_SIZE))
   }
 
   #requireAlive(): void {
@@ -387,10 +388,10 @@ export class SimulatedDisk implements FileSystem {
 
   // Successors.
 
-  #successor(random: Prng): SimulatedDisk {
+  #successor(random: Prng, options: SimulatedDiskOptions): SimulatedDisk {
     // The chunks are about to be shared: neither disk may change them in place.
     this.#owner = nextOwner++
-    return new SimulatedDisk({ ...this.#options, seed: random.next() })
+    return new SimulatedDisk({ ...this.#options, capacity: this.capacity, seed: random.next(), ...options })
   }
 
   #copyState(next: SimulatedDisk): Map<Inode, Inode> {
