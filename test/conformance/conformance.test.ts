@@ -212,9 +212,21 @@ describe('access paths', () => {
     expect(rangeOf(compound, { index: 'ab', key: [2] })).toEqual({ index: 'ab', prefix: [2] })
   })
 
-  it('bounds under a prefix are whole keys', () => {
-    const path = { index: 'ab', prefix: [2], lower: 10, lowerInclusive: false, upper: 30, upperInclusive: true }
-    expect(rangeOf(compound, path)).toEqual({ index: 'ab', prefix: [2], gt: [2, 10], lte: [2, 30] })
+  it('bounds under a prefix are whole keys, and the prefix is the other bound', () => {
+    const both = { index: 'ab', prefix: [2], lower: 10, lowerInclusive: false, upper: 30, upperInclusive: true }
+    expect(rangeOf(compound, both)).toEqual({ index: 'ab', gt: [2, 10], lte: [2, 30] })
+    expect(rangeOf(compound, { index: 'ab', prefix: [2], lower: 10, lowerInclusive: true })).toEqual({ index: 'ab', gte: [2, 10], lte: [2] })
+    expect(rangeOf(compound, { index: 'ab', prefix: [2], order: 'desc' })).toEqual({ index: 'ab', prefix: [2], reverse: true })
+  })
+
+  it('an upper bound leaves out NULL', () => {
+    const nullable = { ...spec, columns: spec.columns.map((column) => ({ ...column, nullable: column.name === 'k' })) }
+    expect(rangeOf(nullable, { index: 'ik', upper: 12, upperInclusive: true })).toEqual({ index: 'ik', gt: null, lte: 12 })
+    expect(rangeOf(spec, { index: 'PRIMARY', upper: 12, upperInclusive: false })).toEqual({ lt: 12 })
+  })
+
+  it('an equality is read forwards, whatever order is asked for', () => {
+    expect(rangeOf(spec, { index: 'ik', key: [11], order: 'desc' })).toEqual({ index: 'ik', eq: 11 })
   })
 
   it('a filter is a condition; NULL meets none', () => {

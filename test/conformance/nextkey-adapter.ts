@@ -1,16 +1,14 @@
 /**
- * The runner's view of this engine: a fresh database per scenario, in a temporary directory, with the sessions of nextkey-session.ts.
+ * The runner's view of this engine: a fresh database per scenario, on a simulated machine, with the sessions of nextkey-session.ts.
  *
  * A step is certainly waiting when its session's transaction is listed as waiting for several turns of the event loop in which nothing else
- * finished. Waits that end by themselves (a short lock wait timeout) are waited out.
+ * finished. A wait under a lock wait timeout that the scenario has set is then waited out, by moving the clock.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { EngineAdapter, EngineRun, Finished } from './adapter.js'
 import type { Lock, ProbeGroup, ProbeOutcome, ProbeTarget, Row, Scenario, StatementResult, Step, TableSpec, Value, WaitsFor } from './format.js'
 import { tablesOf } from './format.js'
+import { Machine } from './machine.js'
 import type { Face, FaceDatabase, FaceIsolation, FaceLock, FaceSyncTransaction, FaceTable } from './nextkey-face.js'
 import { goldenError, ISOLATION_OF, Session } from './nextkey-session.js'
 import { completeRow, keyOf, type OpenTable, valuesOf } from './nextkey-statements.js'
@@ -19,7 +17,8 @@ const STILL_TURNS = 3
 const HANG_MS = 5_000
 /** So long that nothing times out unless a scenario sets its own. */
 const LOCK_WAIT_TIMEOUT_MS = 50_000
-const CACHE_BYTES = 8 * 2 ** 20
+const CACHE_BYTES = 4 * 2 ** 20
+const LOG_SEGMENT_BYTES = 65_536
 
 export function nextkeyAdapter(face: Face): EngineAdapter {
   return { name: 'nextkey', open: (scenario) => NextkeyRun.open(face, scenario) }
@@ -31,9 +30,8 @@ function isolationOf(scenario: Scenario): FaceIsolation {
 }
 
 class NextkeyRun implements EngineRun {
-  readonly #face: Face
   readonly #scenario: Scenario
-  readonly #directories: string[] = []
+  readonly #machine: Machine
   readonly #sessions = new Map<string, Session>()
   readonly #tables = new Map<string, OpenTable>()
   /** Sessions with a step under way. */
@@ -41,14 +39,14 @@ class NextkeyRun implements EngineRun {
   #db!: FaceDatabase
 
   private constructor(face: Face, scenario: Scenario) {
-    this.#face = face
     this.#scenario = scenario
+    this.#machine = new Machine(face, 1)
   }
 
   static async open(face: Face, scenario: Scenario): Promise<NextkeyRun> {
     const run = new NextkeyRun(face, scenario)
     try {
-      run.#db = await run.#openDatabase(run.#newDirectory())
+      run.#db = await run.#openDatabase()
       for (const spec of tablesOf(scenario)) await run.#createTable(spec)
       await run.#db.purge()
     } catch (error) {
@@ -58,20 +56,13 @@ class NextkeyRun implements EngineRun {
     return run
   }
 
-  #newDirectory(): string {
-    const directory = mkdtempSync(join(tmpdir(), 'nextkey-conformance-'))
-    this.#directories.push(directory)
-    return directory
-  }
-
-  #openDatabase(directory: string): Promise<FaceDatabase> {
-    const restarts = this.#scenario.steps.some((step) => step.op === 'restartServer')
-    return this.#face.open(directory, {
-      // A crash keeps what reached the operating system: it is a copy of the directory.
-      durability: restarts ? 'write' : 'lazy',
+  #openDatabase(): Promise<FaceDatabase> {
+    return this.#machine.open({
+      durability: 'sync',
       autoIncrementLockMode: this.#scenario.autoincMode ?? 1,
       lockWaitTimeout: LOCK_WAIT_TIMEOUT_MS,
       cacheSize: CACHE_BYTES,
+      logSegmentSize: LOG_SEGMENT_BYTES,
     })
   }
 
@@ -122,7 +113,7 @@ class NextkeyRun implements EngineRun {
         await this.#restart(args.kind === 'crash')
         return {}
       case 'sleep':
-        await pause((args.seconds ?? 0) * 1000)
+        await this.#machine.advance((args.seconds ?? 0) * 1000)
         break
       case 'truncate':
         await this.#table(args.table).handle.truncate()
@@ -155,15 +146,10 @@ class NextkeyRun implements EngineRun {
   }
 
   async #restart(crash: boolean): Promise<void> {
-    let directory = this.#directories[this.#directories.length - 1]
-    if (crash) {
-      const copy = this.#newDirectory()
-      cpSync(directory, copy, { recursive: true })
-      directory = copy
-    }
+    if (crash) this.#machine.crash('process')
     await this.#db.close()
     for (const session of this.#sessions.values()) session.disconnect()
-    this.#db = await this.#openDatabase(directory)
+    this.#db = await this.#openDatabase()
     for (const [name, { spec }] of this.#tables) this.#tables.set(name, { spec, handle: await this.#openTable(spec) })
   }
 
@@ -174,10 +160,19 @@ class NextkeyRun implements EngineRun {
       await turn()
       if (this.#underWay.size === 0) return
       const waiting = this.waiting()
-      const waits = [...this.#underWay.keys()].every((name) => waiting.has(name) && !this.#sessions.get(name)?.timesOut)
-      still = waits && this.#underWay.size === before ? still + 1 : 0
+      const allWait = [...this.#underWay.keys()].every((name) => waiting.has(name))
+      still = allWait && this.#underWay.size === before ? still + 1 : 0
+      if (still === STILL_TURNS) still = await this.#waitOut()
       if (performance.now() > deadline) return
     }
+  }
+
+  /** Lets the shortest timeout pass that a waiting session has set. Returns how long everything has been still then. */
+  async #waitOut(): Promise<number> {
+    const timeouts = [...this.#underWay.keys()].flatMap((name) => this.#sessions.get(name)?.lockWaitTimeout ?? [])
+    if (timeouts.length === 0) return STILL_TURNS
+    await this.#machine.advance(Math.min(...timeouts))
+    return 0
   }
 
   #sessionOf(): Map<number, string> {
@@ -241,11 +236,7 @@ class NextkeyRun implements EngineRun {
   }
 
   async close(): Promise<void> {
-    try {
-      await this.#db?.close()
-    } finally {
-      for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true })
-    }
+    await this.#db?.close()
   }
 }
 
@@ -258,8 +249,8 @@ class Probed extends Error {
 
 function runProbe(tx: FaceSyncTransaction, { spec, handle }: OpenTable, group: ProbeGroup, target: ProbeTarget): ProbeOutcome {
   if ('key' in target) {
-    const entry = { ...(group.index === undefined ? {} : { index: group.index }), prefix: [...target.key, ...target.pk] }
-    return [...tx.entries(handle, entry, { lock: 'share' })].length > 0 ? 'granted' : 'noRow'
+    const entry = { ...(group.index === undefined ? {} : { index: group.index }), eq: keyOf(target.key), primaryKey: keyOf(target.pk) }
+    return [...tx.primaryKeys(handle, entry, { lock: 'share' })].length > 0 ? 'granted' : 'noRow'
   }
   const found = (there: boolean): ProbeOutcome => (there ? 'granted' : 'noRow')
   switch (group.op) {

@@ -2,6 +2,7 @@
  * The part of the public API that the conformance runner and the history workloads use, as they use it. The adapters are written against these
  * shapes, so that what they ask of the product stands in one place; `loadFace` binds them to the engine.
  */
+import type { Environment } from '../../src/platform/environment.js'
 
 export type FaceIsolation = 'read-uncommitted' | 'read-committed' | 'repeatable-read' | 'serializable' | 'snapshot'
 export type FaceRow = Record<string, unknown>
@@ -10,9 +11,9 @@ export interface FaceRange {
   readonly index?: string
   /** Equality on every column of the key or index: a value, or an array for a compound one. */
   readonly eq?: unknown
-  /** Equality with one of these. */
-  readonly in?: readonly unknown[]
-  /** Equality on the first columns; in a secondary index it may go on into the primary key. Further bounds narrow it. */
+  /** With `eq` on a secondary index: the entry of this row alone. */
+  readonly primaryKey?: unknown
+  /** Equality on the first columns of a compound key. */
   readonly prefix?: readonly unknown[]
   readonly gt?: unknown
   readonly gte?: unknown
@@ -36,22 +37,14 @@ export type FaceUpdater = (row: FaceRow) => FaceRow
 
 export interface FaceInsertOptions extends FaceWait {
   readonly onDuplicate?: 'ignore' | 'replace' | FaceUpdater
+  /** Told each row that is removed to make place for a new one. */
+  onReplaced?(row: FaceRow): void
 }
 
-export interface FaceInsertResult {
-  readonly inserted: number
-  /** Rows that were there and were changed by `onDuplicate`'s function. */
-  readonly updated: number
-  /** Rows that were removed for the sake of `onDuplicate: 'replace'`. */
-  readonly replaced: number
-  /** First value the table's counter gave to a row that was inserted. */
-  readonly firstGenerated?: number
-}
-
-/** An index entry, read without its row. For the primary index `key` and `primaryKey` are the same. */
-export interface FaceEntry {
-  readonly key: unknown
-  readonly primaryKey: unknown
+export interface FaceInsertFromResult {
+  readonly count: number
+  /** Key of the first row inserted. */
+  readonly firstKey: unknown
 }
 
 export interface FaceCursor<T> extends AsyncIterable<T> {
@@ -70,11 +63,15 @@ export interface FaceTransaction {
   readonly id: number
   get(table: FaceTable, key: unknown, options?: FaceLocking): Promise<FaceRow | undefined>
   values(table: FaceTable, range: FaceRange, options?: FaceLocking): FaceCursor<FaceRow>
-  entries(table: FaceTable, range: FaceRange, options?: FaceLocking): FaceCursor<FaceEntry>
+  /** Index keys, from the index alone; locking, they lock the index alone. */
+  keys(table: FaceTable, range: FaceRange, options?: FaceLocking): FaceCursor<unknown>
+  /** Primary keys, from the index alone, in the order of `keys`. */
+  primaryKeys(table: FaceTable, range: FaceRange, options?: FaceLocking): FaceCursor<unknown>
   insert(table: FaceTable, row: FaceRow, options?: FaceInsertOptions): Promise<unknown>
-  insertMany(table: FaceTable, rows: readonly FaceRow[], options?: FaceInsertOptions): Promise<FaceInsertResult>
-  /** A source that reads through this same transaction is part of the statement. */
-  insertFrom(table: FaceTable, source: AsyncIterable<FaceRow>, options?: { map(row: FaceRow): FaceRow } & FaceWait): Promise<FaceInsertResult>
+  /** One statement. Resolves to the rows' keys; undefined for one that was ignored, that of the row changed for one that was there. */
+  insertMany(table: FaceTable, rows: readonly FaceRow[], options?: FaceInsertOptions): Promise<unknown[]>
+  /** One statement, of rows not known beforehand. The source may read through this same transaction: that is part of the statement. */
+  insertFrom(table: FaceTable, source: AsyncIterable<FaceRow>, options?: FaceWait): Promise<FaceInsertFromResult>
   /** Resolves to whether there was such a row. */
   update(table: FaceTable, key: unknown, change: FaceRow | FaceUpdater, options?: FaceWait): Promise<boolean>
   delete(table: FaceTable, key: unknown, options?: FaceWait): Promise<boolean>
@@ -90,7 +87,7 @@ export interface FaceTransaction {
 /** The same operations, synchronous; a lock that would have to wait throws at once. */
 export interface FaceSyncTransaction {
   get(table: FaceTable, key: unknown, options?: FaceLocking): FaceRow | undefined
-  entries(table: FaceTable, range: FaceRange, options?: FaceLocking): Iterable<FaceEntry>
+  primaryKeys(table: FaceTable, range: FaceRange, options?: FaceLocking): Iterable<unknown>
   insert(table: FaceTable, row: FaceRow): unknown
   update(table: FaceTable, key: unknown, change: FaceRow | FaceUpdater): boolean
   delete(table: FaceTable, key: unknown): boolean
@@ -99,7 +96,6 @@ export interface FaceSyncTransaction {
 export interface FaceSnapshot {
   get(table: FaceTable, key: unknown): FaceRow | undefined
   values(table: FaceTable, range: FaceRange): Iterable<FaceRow>
-  entries(table: FaceTable, range: FaceRange): Iterable<FaceEntry>
   close(): void
 }
 
@@ -151,22 +147,23 @@ export interface FaceDatabase {
   close(): Promise<void>
 }
 
+export interface FaceOpenOptions {
+  readonly isolation?: FaceIsolation
+  readonly durability?: 'sync' | 'write' | 'lazy'
+  readonly autoIncrementLockMode?: 0 | 1 | 2
+  readonly cacheSize?: number
+  readonly lockWaitTimeout?: number
+  readonly logSegmentSize?: number
+}
+
 export interface Face {
-  open(
-    directory: string,
-    options?: {
-      durability?: 'sync' | 'write' | 'lazy'
-      autoIncrementLockMode?: 0 | 1 | 2
-      cacheSize?: number
-      lockWaitTimeout?: number
-      isolation?: FaceIsolation
-    },
-  ): Promise<FaceDatabase>
+  /** As `open`, with seams of the caller's. */
+  openWith(environment: Environment, directory: string, options?: FaceOpenOptions): Promise<FaceDatabase>
 }
 
 /** The engine of this repository. Rejects when it cannot be loaded. */
 export async function loadFace(): Promise<Face> {
-  const module = (await import(new URL('../../src/index.ts', import.meta.url).href)) as Partial<Face>
-  if (typeof module.open !== 'function') throw new Error('src/index.ts does not export open()')
+  const module = (await import(new URL('../../src/database.ts', import.meta.url).href)) as Partial<Face>
+  if (typeof module.openWith !== 'function') throw new Error('src/database.ts does not export openWith()')
   return module as Face
 }

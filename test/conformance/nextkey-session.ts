@@ -81,9 +81,9 @@ export class Session {
     return [this.#open, this.#tableLocks, this.#single].flatMap((tx) => (tx === undefined ? [] : [tx.id]))
   }
 
-  /** Whether a wait of this session ends by itself soon. */
-  get timesOut(): boolean {
-    return this.#lockWaitTimeout !== undefined
+  /** Milliseconds a wait of this session lasts at most, where it has said so itself. */
+  get lockWaitTimeout(): number | undefined {
+    return this.#lockWaitTimeout
   }
 
   async run(step: Step): Promise<Finished> {

@@ -2,7 +2,7 @@
  * The statements of the golden format as calls of the API. A statement is one call, so that it blocks, fails and is undone as one.
  */
 import type { AccessPath, Filter, Row, SetClause, StatementResult, StepArguments, TableSpec, Value } from './format.js'
-import type { FaceCursor, FaceEntry, FaceInsertOptions, FaceInsertResult, FaceLocking, FaceRange, FaceRow, FaceSnapshot, FaceTable, FaceTransaction, FaceWait } from './nextkey-face.js'
+import type { FaceInsertOptions, FaceLocking, FaceRange, FaceRow, FaceSnapshot, FaceTable, FaceTransaction, FaceWait } from './nextkey-face.js'
 
 export interface OpenTable {
   readonly spec: TableSpec
@@ -77,24 +77,40 @@ function matches(row: FaceRow, { column, cmp, value }: Filter): boolean {
 
 /**
  * The access path as a range of the API. The order asked for is that of the bounded column: under an equality it says nothing, and the servers
- * read forwards.
+ * read forwards. NULL is below every value but within no bound.
  */
 export function rangeOf(spec: TableSpec, path: AccessPath): FaceRange {
+  const { key, filter } = path
   const columns = indexColumns(spec, path.index)
-  const bound = (value: Value) => (columns.length === 1 ? value : [...(path.prefix ?? []), value])
-  const { filter } = path
-  const equality = path.key === undefined ? {} : path.key.length === columns.length ? { eq: keyOf(path.key) } : { prefix: path.key }
   return {
     ...(path.index === undefined || path.index === 'PRIMARY' ? {} : { index: path.index }),
-    ...equality,
-    ...(path.in === undefined ? {} : { in: path.in }),
-    ...(path.prefix === undefined ? {} : { prefix: path.prefix }),
-    ...(path.lower === undefined ? {} : { [path.lowerInclusive === true ? 'gte' : 'gt']: bound(path.lower) }),
-    ...(path.upper === undefined ? {} : { [path.upperInclusive === true ? 'lte' : 'lt']: bound(path.upper) }),
-    ...(path.order === 'desc' && path.key === undefined ? { reverse: true } : {}),
+    ...(key === undefined ? boundsOf(spec, columns, path) : key.length === columns.length ? { eq: keyOf(key) } : { prefix: key }),
+    ...(path.order === 'desc' && key === undefined ? { reverse: true } : {}),
     ...(path.limit === undefined ? {} : { limit: path.limit }),
     ...(filter === undefined ? {} : { where: (row: FaceRow) => filter.every((condition) => matches(row, condition)) }),
   }
+}
+
+function boundsOf(spec: TableSpec, columns: readonly string[], path: AccessPath): FaceRange {
+  const { prefix = [], lower, upper } = path
+  if (lower === undefined && upper === undefined) return prefix.length === 0 ? {} : { prefix }
+  const bound = (value: Value) => (columns.length === 1 ? value : [...prefix, value])
+  const nullable = spec.columns.find((column) => column.name === columns[prefix.length])?.nullable === true
+  return {
+    ...(lower !== undefined ? { [path.lowerInclusive === true ? 'gte' : 'gt']: bound(lower) } : {}),
+    ...(lower === undefined && nullable ? { gt: bound(null) } : {}),
+    ...(lower === undefined && !nullable && prefix.length > 0 ? { gte: prefix } : {}),
+    ...(upper !== undefined ? { [path.upperInclusive === true ? 'lte' : 'lt']: bound(upper) } : {}),
+    ...(upper === undefined && prefix.length > 0 ? { lte: prefix } : {}),
+  }
+}
+
+/** `IN (…)` is one equality after the other, in order. */
+function equalitiesOf(path: StepArguments): StepArguments[] {
+  const { in: values, ...rest } = path
+  if (values === undefined) return [path]
+  const ordered = [...values].sort((a, b) => (a === null || (b !== null && a < b) ? -1 : 1))
+  return ordered.map((value) => ({ ...rest, key: [value] }))
 }
 
 /** Equality on the whole primary key and nothing else. */
@@ -111,11 +127,13 @@ function isCovered(spec: TableSpec, path: AccessPath): boolean {
   return path.columns.every((column) => known.has(column))
 }
 
-function entryToRow(spec: TableSpec, path: AccessPath, entry: FaceEntry): FaceRow {
-  const row: FaceRow = {}
-  for (const [i, column] of spec.pk.entries()) row[column] = valuesOf(entry.primaryKey)[i]
-  for (const [i, column] of indexColumns(spec, path.index).entries()) row[column] = valuesOf(entry.key)[i]
-  return row
+/** The rows as far as the index knows them. The second read finds its locks taken. */
+async function readCovered(tx: FaceTransaction, { spec, handle }: OpenTable, path: AccessPath, options: FaceLocking): Promise<FaceRow[]> {
+  const range = rangeOf(spec, path)
+  const keys = await tx.keys(handle, range, options).toArray()
+  const primaryKeys = await tx.primaryKeys(handle, range, options).toArray()
+  const columns = [...indexColumns(spec, path.index), ...spec.pk]
+  return keys.map((key, i) => Object.fromEntries([...valuesOf(key), ...valuesOf(primaryKeys[i])].map((value, n) => [columns[n], value])))
 }
 
 function project(rows: readonly FaceRow[], columns: readonly string[] | undefined): Row[] {
@@ -131,34 +149,37 @@ function waitOf(context: StatementContext, path: AccessPath): FaceWait {
 /** A plain read outside any transaction: a snapshot, synchronous. */
 export function readSnapshot(context: StatementContext, view: FaceSnapshot, path: StepArguments): StatementResult {
   const { spec, handle } = context.table(path.table)
-  const key = primaryKeyOf(spec, path)
-  if (key !== undefined) {
+  const rows = equalitiesOf(path).flatMap((part) => {
+    const key = primaryKeyOf(spec, part)
+    if (key === undefined) {
+      const { where, limit, ...range } = rangeOf(spec, part)
+      return [...view.values(handle, range)].filter((row) => where?.(row) ?? true).slice(0, limit)
+    }
     const row = view.get(handle, key)
-    return { rows: project(row === undefined ? [] : [row], path.columns) }
-  }
-  const range = rangeOf(spec, path)
-  if (isCovered(spec, path)) {
-    const rows = [...view.entries(handle, range)].map((entry) => entryToRow(spec, path, entry))
-    return { rows: project(rows, path.columns) }
-  }
-  return { rows: project([...view.values(handle, range)], path.columns) }
+    return row === undefined ? [] : [row]
+  })
+  return { rows: project(rows, path.columns) }
 }
 
 export async function read(context: StatementContext, tx: FaceTransaction, op: string, path: StepArguments): Promise<StatementResult> {
-  const { spec, handle } = context.table(path.table)
+  const table = context.table(path.table)
   const lock = LOCK_OF[op]
   const options: FaceLocking = { ...(lock === undefined ? {} : { lock }), ...waitOf(context, path) }
+  const rows: FaceRow[] = []
+  for (const part of equalitiesOf(path)) rows.push(...(await readPart(tx, table, part, options)))
+  return { rows: project(rows, path.columns) }
+}
+
+async function readPart(tx: FaceTransaction, table: OpenTable, path: AccessPath, options: FaceLocking): Promise<FaceRow[]> {
+  const { spec, handle } = table
   const key = primaryKeyOf(spec, path)
   if (key !== undefined) {
     const row = await tx.get(handle, key, options)
-    return { rows: project(row === undefined ? [] : [row], path.columns) }
+    return row === undefined ? [] : [row]
   }
-  const range = rangeOf(spec, path)
-  if (isCovered(spec, path)) {
-    const entries = await tx.entries(handle, range, options).toArray()
-    return { rows: project(entries.map((entry) => entryToRow(spec, path, entry)), path.columns) }
-  }
-  return { rows: project(await tx.values(handle, range, options).toArray(), path.columns) }
+  // FOR UPDATE locks the rows too, whatever the index knows.
+  if (isCovered(spec, path) && options.lock !== 'update') return readCovered(tx, table, path, options)
+  return tx.values(handle, rangeOf(spec, path), options).toArray()
 }
 
 function applySet(row: FaceRow, set: SetClause): FaceRow {
@@ -193,17 +214,25 @@ class UpdateCounter {
 export async function update(context: StatementContext, tx: FaceTransaction, args: StepArguments): Promise<StatementResult> {
   const { spec, handle } = context.table(args.table)
   const counter = new UpdateCounter(spec, args.set ?? {})
-  const key = primaryKeyOf(spec, args)
-  if (key !== undefined) await tx.update(handle, key, counter.apply, waitOf(context, args))
-  else await tx.updateRange(handle, rangeOf(spec, args), counter.apply, waitOf(context, args))
+  const wait = waitOf(context, args)
+  for (const part of equalitiesOf(args)) {
+    const key = primaryKeyOf(spec, part)
+    if (key !== undefined) await tx.update(handle, key, counter.apply, wait)
+    else await tx.updateRange(handle, rangeOf(spec, part), counter.apply, wait)
+  }
   return counter.result()
 }
 
 export async function remove(context: StatementContext, tx: FaceTransaction, args: StepArguments): Promise<StatementResult> {
   const { spec, handle } = context.table(args.table)
-  const key = primaryKeyOf(spec, args)
-  if (key !== undefined) return { affected: (await tx.delete(handle, key, waitOf(context, args))) ? 1 : 0 }
-  return { affected: await tx.deleteRange(handle, rangeOf(spec, args), waitOf(context, args)) }
+  const wait = waitOf(context, args)
+  let affected = 0
+  for (const part of equalitiesOf(args)) {
+    const key = primaryKeyOf(spec, part)
+    if (key !== undefined) affected += (await tx.delete(handle, key, wait)) ? 1 : 0
+    else affected += await tx.deleteRange(handle, rangeOf(spec, part), wait)
+  }
+  return { affected }
 }
 
 function autoIncrementColumn(spec: TableSpec): string | undefined {
@@ -221,54 +250,63 @@ export function completeRow(spec: TableSpec, given: Row | FaceRow): FaceRow {
   return row
 }
 
+/** What became of each row of an insert, as SQL counts it: 1 for a new row, 2 for a changed one, 1 for each removed to make place. */
+class InsertCounter {
+  readonly options: FaceInsertOptions
+  readonly #updated = new Set<string>()
+  #updates = 0
+  #removed = 0
+  #updatedId: number | undefined
+
+  constructor(spec: TableSpec, op: string, args: StepArguments, wait: FaceWait) {
+    const column = autoIncrementColumn(spec)
+    const change = (row: FaceRow): FaceRow => {
+      this.#updates++
+      this.#updated.add(JSON.stringify(spec.pk.map((name) => row[name])))
+      if (column !== undefined) this.#updatedId = row[column] as number
+      return applySet(row, args.onDuplicateSet ?? {})
+    }
+    const onReplaced = () => {
+      this.#removed++
+    }
+    if (op === 'insertIgnore') this.options = { ...wait, onDuplicate: 'ignore' }
+    else if (op === 'replace') this.options = { ...wait, onDuplicate: 'replace', onReplaced }
+    else if (op === 'upsert') this.options = { ...wait, onDuplicate: change }
+    else this.options = wait
+  }
+
+  result(context: StatementContext, spec: TableSpec, rows: readonly FaceRow[], keys: readonly unknown[]): StatementResult {
+    const column = autoIncrementColumn(spec)
+    const inserted = keys.map((key) => key !== undefined && !this.#updated.has(JSON.stringify(valuesOf(key))))
+    const affected = inserted.filter(Boolean).length + 2 * this.#updates + this.#removed
+    if (column === undefined) return { affected }
+    const first = rows.findIndex((row, i) => inserted[i] && row[column] === undefined)
+    if (first >= 0) context.generated(keys[first] as number)
+    const insertId = first >= 0 ? keys[first] : (this.#updatedId ?? rows[rows.length - 1][column])
+    return { affected, ...(insertId === undefined ? {} : { insertId: insertId as number }) }
+  }
+}
+
 export async function insert(context: StatementContext, tx: FaceTransaction, op: string, args: StepArguments): Promise<StatementResult> {
   const { spec, handle } = context.table(args.table)
   const rows = (args.rows ?? []).map((row) => completeRow(spec, row))
-  const wait = waitOf(context, args)
-  const column = autoIncrementColumn(spec)
-  if (op === 'insert' && rows.length === 1) {
-    const key = (await tx.insert(handle, rows[0], wait)) as number
-    if (column === undefined) return { affected: 1 }
-    if (rows[0][column] === undefined) context.generated(key)
-    return { affected: 1, insertId: key }
-  }
-  let updatedId: number | undefined
-  const changeDuplicate = (row: FaceRow): FaceRow => {
-    if (column !== undefined) updatedId = row[column] as number
-    return applySet(row, args.onDuplicateSet ?? {})
-  }
-  const onDuplicate = op === 'insertIgnore' ? 'ignore' : op === 'replace' ? 'replace' : op === 'upsert' ? changeDuplicate : undefined
-  const options: FaceInsertOptions = onDuplicate === undefined ? wait : { ...wait, onDuplicate }
-  const result = await tx.insertMany(handle, rows, options)
-  const explicit = column === undefined ? undefined : (rows[rows.length - 1][column] as number | undefined)
-  return { affected: affectedOf(result), ...insertIdOf(context, column, result, updatedId ?? explicit) }
-}
-
-/** As MySQL counts: 1 for a new row, 2 for a changed one, 1 for each row removed to make place. */
-function affectedOf(result: FaceInsertResult): number {
-  return result.inserted + 2 * result.updated + result.replaced
-}
-
-function insertIdOf(
-  context: StatementContext,
-  column: string | undefined,
-  result: FaceInsertResult,
-  otherwise: number | undefined,
-): { insertId?: number } {
-  if (result.firstGenerated !== undefined) context.generated(result.firstGenerated)
-  const id = result.firstGenerated ?? otherwise
-  return column === undefined || id === undefined ? {} : { insertId: id }
+  const counter = new InsertCounter(spec, op, args, waitOf(context, args))
+  const keys = rows.length === 1 ? [await tx.insert(handle, rows[0], counter.options)] : await tx.insertMany(handle, rows, counter.options)
+  return counter.result(context, spec, rows, keys)
 }
 
 export async function insertSelect(context: StatementContext, tx: FaceTransaction, args: StepArguments): Promise<StatementResult> {
   const target = context.table(args.table)
   const source = context.table(args.from)
-  const path = args.path ?? {}
-  const lock: FaceLocking = context.locksSource ? { lock: 'share' } : {}
+  const { columns = [], fromColumns = [], path = {} } = args
   const wait = waitOf(context, args)
-  const rows: FaceCursor<FaceRow> = tx.values(source.handle, rangeOf(source.spec, path), { ...lock, ...wait })
-  const { columns = [], fromColumns = [] } = args
-  const map = (row: FaceRow) => completeRow(target.spec, Object.fromEntries(columns.map((column, i) => [column, row[fromColumns[i]]])))
-  const result = await tx.insertFrom(target.handle, rows, { map, ...wait })
-  return { affected: result.inserted, ...insertIdOf(context, autoIncrementColumn(target.spec), result, undefined) }
+  const rows = tx.values(source.handle, rangeOf(source.spec, path), { ...(context.locksSource ? { lock: 'share' } : {}), ...wait })
+  async function* mapped(): AsyncGenerator<FaceRow> {
+    for await (const row of rows) yield completeRow(target.spec, Object.fromEntries(columns.map((column, i) => [column, row[fromColumns[i]]])))
+  }
+  const { count, firstKey } = await tx.insertFrom(target.handle, mapped(), wait)
+  const column = autoIncrementColumn(target.spec)
+  if (column === undefined || columns.includes(column) || count === 0) return { affected: count }
+  context.generated(firstKey as number)
+  return { affected: count, insertId: firstKey as number }
 }

@@ -210,6 +210,13 @@ describe('transactions whose outcome is unknown', () => {
     expect(found(overlapping(unknown(append(1, 1)), [list(1)]), { readsEverythingAtEnd: true })).toEqual([])
   })
 
+  it('are not proven by dirty reads, but by reads after they were cut off', () => {
+    const [cutOff, reader] = overlapping(unknown(append(1, 1)), [list(1, 1)])
+    expect(found([cutOff, reader], {}, { dirtyReads: true })).toEqual(['G1a'])
+    expect(found([cutOff, reader], {})).toEqual([])
+    expect(found([cutOff, { ...reader, began: cutOff.ended + 1 }], {}, { dirtyReads: true })).toEqual([])
+  })
+
   it('vouch for one another', () => {
     expect(found(overlapping(unknown(append(1, 1)), unknown(list(1, 1), append(2, 2)), [list(2, 2), list(1)]))).toEqual(['G-single'])
   })

@@ -26,6 +26,8 @@ export { MalformedHistoryError }
 export interface CheckOptions {
   /** Whether to look for cycles that need real-time order. Default false. */
   readonly realTime?: boolean
+  /** Whether transactions may have seen what was not committed: then seeing it proves nothing. Default false. */
+  readonly dirtyReads?: boolean
   /** Cycles of one class after which the search for that class ends. Default 16. */
   readonly witnesses?: number
 }
@@ -44,7 +46,7 @@ const ANTI = Edge.ReadWrite | Edge.PredicateReadWrite
 /** Throws MalformedHistoryError when the history breaks the rules of history.ts. */
 export function checkHistory(history: History, options: CheckOptions = {}): CheckResult {
   const { transactions } = history
-  const committed = resolveOutcomes(history)
+  const committed = resolveOutcomes(history, options.dirtyReads === true)
   const log = new AnomalyLog()
   const edges = new EdgeList(options.realTime === true ? 2 * transactions.length : transactions.length)
   const findings: Findings = {

@@ -2,7 +2,7 @@
  * From a history to its dependencies: which transaction overwrote, read, or was overwritten by which, and what is wrong already without cycles.
  *
  * Only committed transactions count. One whose outcome is unknown counts as committed once somebody committed saw something it wrote, and
- * otherwise as never having been.
+ * otherwise as never having been. Where dirty reads are possible, only who began after it was cut off proves anything.
  */
 import type { AnomalyLog } from './anomalies.js'
 import { Edge, type EdgeList } from './graph.js'
@@ -26,8 +26,11 @@ interface Objects {
   readonly groups: Map<number, GroupObject>
 }
 
-/** Whether each transaction counts as committed. */
-export function resolveOutcomes(history: History): Uint8Array {
+/**
+ * Whether each transaction counts as committed.
+ * @param dirtyReads Whether transactions may have seen what was not committed.
+ */
+export function resolveOutcomes(history: History, dirtyReads: boolean): Uint8Array {
   const { transactions } = history
   const committed = Uint8Array.from(transactions, (transaction) => (transaction.outcome === 'committed' ? 1 : 0))
   const open = new Map<string, number>()
@@ -41,6 +44,7 @@ export function resolveOutcomes(history: History): Uint8Array {
       for (const trace of tracesSeen(op)) {
         const writer = open.get(trace)
         if (writer === undefined || committed[writer] === 1) continue
+        if (dirtyReads && transactions[t].began < transactions[writer].ended) continue
         committed[writer] = 1
         queue.push(writer)
       }

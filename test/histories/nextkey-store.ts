@@ -3,12 +3,10 @@
  * groups are rows found through a secondary index. Half of the members enter and leave by insert and delete, the other half by moving within the
  * index from and to a parking group, so that entries come and go in both ways.
  *
- * A crash is a copy of the directory made while the engine runs, opened in its place. What the old instance answers after the copy was made is
- * thrown away: it never happened.
+ * It runs on a simulated machine, so that a seed repeats a run exactly. At a restart the process dies or the power fails; what the old instance
+ * answers after that is thrown away: nobody was there to hear it.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { Machine } from '../conformance/machine.js'
 import type { Face, FaceDatabase, FaceRow, FaceTable, FaceTransaction } from '../conformance/nextkey-face.js'
 import type { Level } from './anomalies.js'
 import { type InitialState, type Store, StoreAbort, type StoreTransaction } from './store.js'
@@ -22,12 +20,13 @@ const REASONS: Readonly<Record<string, StoreAbort['reason']>> = {
   ERR_COMMIT_UNKNOWN: 'closed',
 }
 
-/** Longer than any round, so that only deadlocks end a wait. */
-const LOCK_WAIT_TIMEOUT_MS = 20_000
+/** Small, so that pages are evicted and read back. */
+const CACHE_BYTES = 4 * 2 ** 20
 
 export interface NextkeyStoreOptions {
   readonly level: Level
-  /** Whether the store will be restarted: then what was acknowledged must have reached the operating system. */
+  readonly seed: number
+  /** Whether the store will be restarted: then what is acknowledged must be on disk. */
   readonly restarts: boolean
 }
 
@@ -45,34 +44,25 @@ interface Incarnation {
 }
 
 export class NextkeyStore implements Store {
-  readonly #face: Face
+  readonly #machine: Machine
   readonly #options: NextkeyStoreOptions
-  readonly #directories: string[] = []
+  #restarts = 0
   #current!: Incarnation
 
   private constructor(face: Face, options: NextkeyStoreOptions) {
-    this.#face = face
+    this.#machine = new Machine(face, options.seed)
     this.#options = options
   }
 
   static async open(face: Face, options: NextkeyStoreOptions): Promise<NextkeyStore> {
     const store = new NextkeyStore(face, options)
-    store.#current = await store.#openIn(store.#newDirectory())
+    store.#current = await store.#open()
     return store
   }
 
-  #newDirectory(): string {
-    const directory = mkdtempSync(join(tmpdir(), 'nextkey-histories-'))
-    this.#directories.push(directory)
-    return directory
-  }
-
-  async #openIn(directory: string): Promise<Incarnation> {
-    const db = await this.#face.open(directory, {
-      isolation: this.#options.level,
-      durability: this.#options.restarts ? 'write' : 'lazy',
-      lockWaitTimeout: LOCK_WAIT_TIMEOUT_MS,
-    })
+  async #open(): Promise<Incarnation> {
+    const { level, restarts } = this.#options
+    const db = await this.#machine.open({ isolation: level, durability: restarts ? 'sync' : 'lazy', cacheSize: CACHE_BYTES })
     const tables = {
       lists: await db.table('lists', { key: 'id' }),
       registers: await db.table('registers', { key: 'id' }),
@@ -103,22 +93,15 @@ export class NextkeyStore implements Store {
 
   async restart(): Promise<void> {
     const old = this.#current
-    const directory = this.#directories[this.#directories.length - 1]
-    const copy = this.#newDirectory()
-    // In one turn: nothing is answered between the copy and the end of what it was made of.
-    cpSync(directory, copy, { recursive: true })
+    // In one turn: nothing is answered between the crash and the end of what it ended.
+    this.#machine.crash(this.#restarts++ % 2 === 0 ? 'power' : 'process')
     old.gone = true
     await old.db.close()
-    rmSync(directory, { recursive: true, force: true })
-    this.#current = await this.#openIn(copy)
+    this.#current = await this.#open()
   }
 
   async close(): Promise<void> {
-    try {
-      await this.#current.db.close()
-    } finally {
-      for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true })
-    }
+    await this.#current.db.close()
   }
 }
 
@@ -225,8 +208,8 @@ class NextkeyTransaction implements StoreTransaction {
       const rows = await this.#run(this.#tx.values(this.#tables.members, range, options).toArray())
       return rows.map((row) => row.member as number)
     }
-    const entries = await this.#run(this.#tx.entries(this.#tables.members, range, options).toArray())
-    return entries.map((entry) => (entry.key as number[])[1])
+    const keys = await this.#run(this.#tx.keys(this.#tables.members, range, options).toArray())
+    return keys.map((key) => (key as number[])[1])
   }
 
   commit(): Promise<void> {
