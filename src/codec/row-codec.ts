@@ -1,10 +1,10 @@
 import { isProxy, isUint8Array } from 'node:util/types'
 import { assert } from '../base/assert.js'
 import { describe, InvalidArgumentError } from '../base/errors.js'
+import { Unencodable } from './msgpack-writer.js'
 import { decodeRow, makeStructureReader, type StructureReader } from './row-decoder.js'
 import { RowEncoder } from './row-encoder.js'
 import { type OnNewStructure, RowStructures } from './row-structures.js'
-import { Unencodable } from './row-writer.js'
 
 export type { OnNewStructure } from './row-structures.js'
 

@@ -1,5 +1,6 @@
 import { isArrayBuffer, isDate, isMap, isSet, isUint8Array } from 'node:util/types'
 import { describe } from '../base/errors.js'
+import { HEAD, MsgpackWriter, Unencodable } from './msgpack-writer.js'
 import { ARRAY_CLASSES, ArrayKind, ExtensionType, RowLimit, Token } from './row-format.js'
 import { fieldsOf, RowStructures } from './row-structures.js'
 
@@ -19,7 +20,7 @@ const NONE = new RowStructures(() => undefined)
 /** Numbers the rows, for inline structures; never 0. */
 let rows = 0
 
-export class RowEncoder extends RowWriter {
+export class RowEncoder extends MsgpackWriter {
   private structures: RowStructures = NONE
   private row = 0
 
@@ -193,6 +194,7 @@ export class RowEncoder extends RowWriter {
     this.bytes[this.position++] = kind
     this.copy(memory)
   }
+}
 
 function changed(object: object): Unencodable {
   return new Unencodable(object, 'an object gained or lost fields while it was being read, by a getter or a toJSON method in it')

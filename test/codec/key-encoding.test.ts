@@ -146,28 +146,32 @@ describe('order', () => {
     expect(compareEncoded(encoded('\u{1f600}'), encoded('\uffff'))).toBe(1)
   })
 
-  it('is the order of the values, for some hundred thousand pairs close to each other', () => {
-    const pairs = LONG ? 20_000_000 : 300_000
-    const source = new KeySource(0x5eed)
-    const a = new KeyBuffer()
-    const b = new KeyBuffer()
-    let equal = 0
-    for (let pair = 0; pair < pairs; pair++) {
-      const left = source.key(3)
-      const right = source.near(left)
-      a.reset()
-      b.reset()
-      encodeKey(left, a)
-      encodeKey(right, b)
-      const wanted = compareKeys(left, right)
-      if (wanted === 0) equal++
-      const found = Math.sign(compareBytes(a.bytes, 0, a.length, b.bytes, 0, b.length))
-      if (found !== wanted) expect.fail(`pair ${pair}: ${hex(a.toBytes())} against ${hex(b.toBytes())} is ${found}, not ${wanted}`)
-    }
-    // The neighbours are near, not all the same.
-    expect(equal).toBeGreaterThan(pairs / 100)
-    expect(equal).toBeLessThan(pairs / 2)
-  }, LONG_TIMEOUT_MS)
+  it(
+    'is the order of the values, for some hundred thousand pairs close to each other',
+    () => {
+      const pairs = LONG ? 20_000_000 : 300_000
+      const source = new KeySource(0x5eed)
+      const a = new KeyBuffer()
+      const b = new KeyBuffer()
+      let equal = 0
+      for (let pair = 0; pair < pairs; pair++) {
+        const left = source.key(3)
+        const right = source.near(left)
+        a.reset()
+        b.reset()
+        encodeKey(left, a)
+        encodeKey(right, b)
+        const wanted = compareKeys(left, right)
+        if (wanted === 0) equal++
+        const found = Math.sign(compareBytes(a.bytes, 0, a.length, b.bytes, 0, b.length))
+        if (found !== wanted) expect.fail(`pair ${pair}: ${hex(a.toBytes())} against ${hex(b.toBytes())} is ${found}, not ${wanted}`)
+      }
+      // The neighbours are near, not all the same.
+      expect(equal).toBeGreaterThan(pairs / 100)
+      expect(equal).toBeLessThan(pairs / 2)
+    },
+    LONG_TIMEOUT_MS,
+  )
 
   it('of any two keys, and of any two compound keys', () => {
     fc.assert(

@@ -30,14 +30,16 @@ export const HEAD = 16
 
 const DOUBLE = new Float64Array(1)
 const DOUBLE_BYTES = new Uint8Array(DOUBLE.buffer)
+
 /** A growing buffer, and how to append numbers, strings and the heads of everything else to it, as row-format.ts has them. */
-export class RowWriter {
+export class MsgpackWriter {
   /** Holds the encoded row, from a word boundary on; replaced when it has to grow. */
   bytes: Uint8Array = new Uint8Array(Capacity.Initial)
   /** Behind what is written. */
   position = 0
   /** The same memory, for Node's native string writer. */
   private text: Buffer = Buffer.from(this.bytes.buffer)
+
   /** Starts over at `start`. */
   protected restart(start: number): void {
     if (this.bytes.length > Capacity.Retained) this.replaceBuffer(Capacity.Initial)
