@@ -5,8 +5,8 @@ import { formatRatio, formatValue } from './report.mjs'
  * Hand-written SVG without scripts or fonts of its own; its colours follow the reader's light or dark scheme.
  */
 
-const width = 860
-const labelWidth = 400
+const width = 920
+const labelWidth = 450
 const valueWidth = 120
 const barHeight = 16
 const rowHeight = 24

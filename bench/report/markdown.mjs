@@ -15,7 +15,7 @@ export function renderMarkdown(report) {
     ...describeRun(report),
     '',
     'Rates are operations per second unless the title says rows. A ratio above 1 means that nextkey is that many times better than this lmdb: as its users open it (`lmdb`),',
-    'with `sharedStructuresKey` (`shared`), and with shared structures and `noSync` (`noSync`). Every value read was checked.',
+    'with `sharedStructuresKey` (`shared`), and with shared structures and `noSync` (`noSync`). What was read was checked in every workload.',
     '',
     '![Ratios of the median rates](chart.svg)',
   ]
