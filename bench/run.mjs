@@ -58,6 +58,7 @@ async function main(options) {
  * @param {number | undefined} cpu
  */
 async function measureAll(options, images, cpu) {
+  const { rows, timeMs, seed } = options
   const plan = options.workloads
     .map((workload) => ({ workload, variants: workload.variants.filter((id) => options.variants.includes(id)) }))
     .filter(({ variants }) => variants.length > 0)
@@ -71,20 +72,17 @@ async function measureAll(options, images, cpu) {
         for (const id of variants) {
           const variant = variantOf(id)
           progress.begin(`${workload.name}, ${variant.label}, round ${round + 1} of ${options.rounds}`)
-          const measurement = await images.withDirectory(workload, variant, (directory) =>
-            runJob(
-              {
-                task: 'measure',
-                workload: workload.name,
-                variant: id,
-                directory,
-                rows: options.rows,
-                timeMs: options.timeMs,
-                seed: options.seed + round,
-              },
-              cpu,
-            ),
-          )
+          /** @param {string} directory @returns {import('./runner/job.mjs').Job} */
+          const job = (directory) => ({
+            task: 'measure',
+            workload: workload.name,
+            variant: id,
+            directory,
+            rows,
+            timeMs,
+            seed: seed + round,
+          })
+          const measurement = await images.withDirectory(workload, variant, (directory) => runJob(job(directory), cpu, options.profiles))
           measurements.get(id).push(measurement)
           progress.end(`${workload.name}, ${variant.label}: ${formatValue(workload.unit, measurement.value)}`)
         }

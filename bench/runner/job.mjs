@@ -22,10 +22,15 @@ const childPath = fileURLToPath(new URL('child.mjs', import.meta.url))
 /**
  * @param {Job} job
  * @param {number | undefined} cpu
+ * @param {string} [profiles] directory for a CPU profile
  * @returns {Promise<import('./measure.mjs').Measurement | undefined>}
  */
-export function runJob(job, cpu) {
-  const node = [process.execPath, '--expose-gc', childPath]
+export function runJob(job, cpu, profiles) {
+  const profiling =
+    profiles === undefined
+      ? []
+      : ['--cpu-prof', '--cpu-prof-dir', profiles, '--cpu-prof-name', `${job.workload}-${job.variant}-${job.seed}.cpuprofile`]
+  const node = [process.execPath, '--expose-gc', ...profiling, childPath]
   const [command, ...args] = cpu === undefined ? node : ['taskset', '-c', String(cpu), ...node]
   const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const description = `${job.task} ${job.workload ?? job.keys ?? ''} on ${job.variant}`

@@ -12,6 +12,7 @@ import { workloads } from '../workloads/index.mjs'
  * @property {string} directory
  * @property {boolean} json
  * @property {boolean} quick
+ * @property {string | undefined} profiles
  * @property {boolean} write whether bench/results is written
  * @property {import('../workloads/workload.mjs').Workload[]} workloads
  * @property {string[]} variants
@@ -35,10 +36,11 @@ processor where taskset exists; engines alternate within every round. A full run
   --time MS          length of one measurement (default ${defaults.timeMs})
   --seed N           seed of keys and operations (default ${defaults.seed})
   --dir PATH         where databases are made and removed again (default: the system's temporary directory)
+  --profile PATH     write a CPU profile of every measurement into this directory (figures get worse)
   --json             print the results as JSON instead of a table
   --help
 
-Results go to bench/results (results.md, results.json, chart.svg), except with --quick or --only.
+Results go to bench/results (results.md, results.json, chart.svg), except with --quick, --only, --engines or --profile.
 
 Workloads:
 ${workloads.map((w) => `  ${w.name.padEnd(16)} ${w.title}`).join('\n')}
@@ -60,6 +62,7 @@ export function parseOptions(args) {
       time: { type: 'string' },
       seed: { type: 'string' },
       dir: { type: 'string' },
+      profile: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -77,9 +80,10 @@ export function parseOptions(args) {
     timeMs: wholeNumber('--time', values.time, base.timeMs, 1),
     seed: wholeNumber('--seed', values.seed, base.seed, 0),
     directory: values.dir ?? tmpdir(),
+    profiles: values.profile,
     json: values.json,
     quick: values.quick,
-    write: !values.quick && values.only.length === 0,
+    write: !values.quick && values.only.length === 0 && values.engines === undefined && values.profile === undefined,
     workloads: chosen,
     variants: engines,
   }
