@@ -5,8 +5,9 @@
  * waiting steps resume and how, lock sets as unions, probes, final rows. Not compared: error texts and numbers, warnings, delete marks,
  * metadata lock listings, the wording of a metadata wait, the order in which several sessions resume within one step.
  */
-import type { Reading } from './expectation.js'
+
 import type { Observation, StepObservation } from './execute.js'
+import type { Reading } from './expectation.js'
 import type { Outcome, Row, Scenario, StatementResult, Value } from './format.js'
 import { compareLocks, describeWait } from './locks.js'
 
@@ -54,7 +55,8 @@ export function compare(scenario: Scenario, reading: Reading, observation: Obser
     const how = [op, table, index, set && JSON.stringify(set), JSON.stringify(probe.target)].filter((part) => part !== undefined).join(' ')
     compareText(probe.outcome, observation.probes.get(n) ?? 'not run', `probe ${how}`, report)
   }
-  if (reading.locksAfterProbes !== undefined) reportLocks('locks after the probes', reading.locksAfterProbes, observation.locksAfterProbes, report)
+  if (reading.locksAfterProbes !== undefined)
+    reportLocks('locks after the probes', reading.locksAfterProbes, observation.locksAfterProbes, report)
   for (const [table, rows] of Object.entries(reading.finalRows ?? {})) {
     const actual = observation.finalRows[table]
     compareText(describeTable(rows), actual === undefined ? 'not read' : describeTable(actual), `final rows of ${table}`, report)
@@ -88,14 +90,20 @@ function compareWaits(expected: NonNullable<Reading['steps'][number]['nowWaiting
   }
 }
 
-function reportLocks(what: string, expected: Parameters<typeof compareLocks>[0], actual: Parameters<typeof compareLocks>[1], report: Report): void {
+function reportLocks(
+  what: string,
+  expected: Parameters<typeof compareLocks>[0],
+  actual: Parameters<typeof compareLocks>[1],
+  report: Report,
+): void {
   for (const { place, expected: want, actual: got } of compareLocks(expected, actual)) report(`${what}: ${place}`, want, got)
 }
 
 /** Equal outcomes are equal strings. `like` is the expected outcome: counts it does not name are left out. */
 function describeOutcome(outcome: Outcome, like: Outcome): string {
   if ('skipped' in outcome) return 'not submitted: the session is still blocked'
-  if ('error' in outcome) return outcome.error.message === undefined ? `error ${outcome.error.code}` : `error ${outcome.error.code} (${outcome.error.message})`
+  if ('error' in outcome)
+    return outcome.error.message === undefined ? `error ${outcome.error.code}` : `error ${outcome.error.code} (${outcome.error.message})`
   if ('blocked' in outcome) {
     if (outcome.on === undefined) return 'neither finished nor waiting'
     return `waits for ${describeWait(outcome.on)}`
@@ -114,7 +122,15 @@ function describeResult(result: StatementResult, like: StatementResult): string 
 
 function describeRows(rows: readonly Row[]): string {
   if (rows.length === 0) return 'no rows'
-  return rows.map((row) => `(${Object.keys(row).sort().map((column) => `${column}=${describeValue(row[column])}`).join(' ')})`).join(' ')
+  return rows
+    .map(
+      (row) =>
+        `(${Object.keys(row)
+          .sort()
+          .map((column) => `${column}=${describeValue(row[column])}`)
+          .join(' ')})`,
+    )
+    .join(' ')
 }
 
 function describeValue(value: Value): string {

@@ -24,7 +24,12 @@ function byId(id: string): Scenario {
 /** Runs a scenario against an engine that plays `change(expected reading)`; the report's text. */
 async function reportOf(id: string, change: (reading: Reading) => Reading = (reading) => reading): Promise<string> {
   const scenario = byId(id)
-  return describeResult(await runScenario(replayAdapter(() => change(readingsOf(scenario)[0])), scenario))
+  return describeResult(
+    await runScenario(
+      replayAdapter(() => change(readingsOf(scenario)[0])),
+      scenario,
+    ),
+  )
 }
 
 function withStep(reading: Reading, i: number, patch: Partial<ExpectedStep>): Reading {
@@ -40,15 +45,22 @@ describe('the golden copy', () => {
   it('has few scenarios without a counterpart, each for a stated reason', () => {
     const reasons = scenarios.map(notApplicable).filter((reason) => reason !== undefined)
     expect(reasons.length).toBeLessThan(0.03 * scenarios.length)
-    const outside = scenarios.filter((scenario) => notApplicable(scenario) && !['tablelocks', 'autoinc', 'deadlocks', 'visibility'].includes(scenario.group))
+    const outside = scenarios.filter(
+      (scenario) => notApplicable(scenario) && !['tablelocks', 'autoinc', 'deadlocks', 'visibility'].includes(scenario.group),
+    )
     expect(outside.map((scenario) => scenario.id)).toSatisfy((ids: string[]) => ids.every((id) => id.includes('/icp-off/')))
   })
 })
 
 describe('an engine that behaves as the data says', () => {
   it('agrees in every scenario', async () => {
-    const results = await runGroups(replayAdapter((scenario) => readingsOf(scenario)[0]), groups)
-    const differing = results.flatMap((group) => group.results).filter((result) => result.status === 'differs' || result.status === 'failed')
+    const results = await runGroups(
+      replayAdapter((scenario) => readingsOf(scenario)[0]),
+      groups,
+    )
+    const differing = results
+      .flatMap((group) => group.results)
+      .filter((result) => result.status === 'differs' || result.status === 'failed')
     expect(differing.map(describeResult)).toEqual([])
     expect(totalsLine(results)).toMatch(/^1783 scenarios: \d+ agree, 0 disagree, \d+ not applicable$/)
   })
@@ -59,7 +71,15 @@ describe('an engine that behaves as the data says', () => {
     for (const scenario of races) {
       const readings = readingsOf(scenario)
       expect(readings.length).toBeGreaterThan(1)
-      for (const reading of readings) expect((await runScenario(replayAdapter(() => reading), scenario)).status).toBe('agrees')
+      for (const reading of readings)
+        expect(
+          (
+            await runScenario(
+              replayAdapter(() => reading),
+              scenario,
+            )
+          ).status,
+        ).toBe('agrees')
     }
   })
 
@@ -86,7 +106,16 @@ describe('an engine that behaves as the data says', () => {
       ['B', false],
       ['C', true],
     ])
-    expect(swapped.steps[6].locks).toContainEqual({ session: 'B', table: 't', index: 'uk', key: [25], pk: [12], mode: 'S', kind: 'gap', status: 'granted' })
+    expect(swapped.steps[6].locks).toContainEqual({
+      session: 'B',
+      table: 't',
+      index: 'uk',
+      key: [25],
+      pk: [12],
+      mode: 'S',
+      kind: 'gap',
+      status: 'granted',
+    })
     expect(swapped.finalRows?.t).toContainEqual({ id: 12, k: 25, v: 2 })
     expect(swapped.finalRows?.t).not.toContainEqual({ id: 13, k: 25, v: 3 })
   })
@@ -104,12 +133,21 @@ describe('an engine that deviates', () => {
   })
 
   it('in the order of rows is reported', async () => {
-    const swapped: Outcome = { result: { rows: [{ id: 2, value: 20 }, { id: 1, value: 10 }] } }
+    const swapped: Outcome = {
+      result: {
+        rows: [
+          { id: 2, value: 20 },
+          { id: 1, value: 10 },
+        ],
+      },
+    }
     expect(await reportOf('hermitage/RC/G1a', (reading) => withStep(reading, 3, { outcome: swapped }))).toContain('✗ outcome')
   })
 
   it('in a count is reported', async () => {
-    const report = await reportOf('hermitage/RC/G1a', (reading) => withStep(reading, 2, { outcome: { result: { affected: 1, changed: 0 } } }))
+    const report = await reportOf('hermitage/RC/G1a', (reading) =>
+      withStep(reading, 2, { outcome: { result: { affected: 1, changed: 0 } } }),
+    )
     expect(report).toContain('expected: affected 1, changed 1')
     expect(report).toContain('actual:   affected 1, changed 0')
   })
@@ -150,7 +188,9 @@ describe('an engine that deviates', () => {
   it('in a probe is reported', async () => {
     const flip = (reading: Reading): Reading => ({
       ...reading,
-      probes: reading.probes.map((probe, n) => (n === 0 ? { ...probe, outcome: probe.outcome === 'blocked' ? 'granted' : 'blocked' } : probe)),
+      probes: reading.probes.map((probe, n) =>
+        n === 0 ? { ...probe, outcome: probe.outcome === 'blocked' ? 'granted' : 'blocked' } : probe,
+      ),
     })
     expect(await reportOf('combos/RR/uq/selectForUpdate/present', flip)).toContain('✗ probe insert t1 ["0",1]')
   })
@@ -172,7 +212,15 @@ describe('an engine that deviates', () => {
 
 describe('lock sets', () => {
   const lock = (kind: Lock['kind'], mode: Lock['mode'], rest: Partial<Lock> = {}): Lock =>
-    ({ session: 'A', table: 't', ...(kind === 'table' ? {} : { index: 'PRIMARY', key: [1] }), kind, mode, status: 'granted', ...rest }) as Lock
+    ({
+      session: 'A',
+      table: 't',
+      ...(kind === 'table' ? {} : { index: 'PRIMARY', key: [1] }),
+      kind,
+      mode,
+      status: 'granted',
+      ...rest,
+    }) as Lock
 
   it.each([
     ['a gap and a record lock are a next-key lock', [lock('gap', 'X'), lock('record', 'X')], [lock('next-key', 'X')]],
@@ -215,7 +263,11 @@ describe('access paths', () => {
   it('bounds under a prefix are whole keys, and the prefix is the other bound', () => {
     const both = { index: 'ab', prefix: [2], lower: 10, lowerInclusive: false, upper: 30, upperInclusive: true }
     expect(rangeOf(compound, both)).toEqual({ index: 'ab', gt: [2, 10], lte: [2, 30] })
-    expect(rangeOf(compound, { index: 'ab', prefix: [2], lower: 10, lowerInclusive: true })).toEqual({ index: 'ab', gte: [2, 10], lte: [2] })
+    expect(rangeOf(compound, { index: 'ab', prefix: [2], lower: 10, lowerInclusive: true })).toEqual({
+      index: 'ab',
+      gte: [2, 10],
+      lte: [2],
+    })
     expect(rangeOf(compound, { index: 'ab', prefix: [2], order: 'desc' })).toEqual({ index: 'ab', prefix: [2], reverse: true })
   })
 

@@ -9,8 +9,21 @@
  * 2. `nondeterministic`: two sessions were released at one moment and raced. Every observed alternative is a reading, and each also with the
  *    roles of the two released sessions exchanged.
  */
+
+import {
+  type FinalRows,
+  type Lock,
+  type NowWaiting,
+  type Outcome,
+  type Probe,
+  type ProbeGroup,
+  type ProbeTarget,
+  probesOf,
+  type Resume,
+  type Scenario,
+  type StepPatch,
+} from './format.js'
 import { swapRoles } from './roles.js'
-import { type FinalRows, type Lock, type NowWaiting, type Outcome, type Probe, type ProbeGroup, type ProbeTarget, probesOf, type Resume, type Scenario, type StepPatch } from './format.js'
 
 export interface ExpectedStep {
   readonly outcome: Outcome

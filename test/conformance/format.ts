@@ -238,7 +238,9 @@ export function tablesOf(scenario: Scenario): TableSpec[] {
  * Reads every `*.json` of a folder, in name order. Throws an Error that names the file when one is not in the golden format.
  */
 export function loadScenarios(folder: string): ScenarioGroup[] {
-  const files = readdirSync(folder).filter((name) => name.endsWith('.json')).sort()
+  const files = readdirSync(folder)
+    .filter((name) => name.endsWith('.json'))
+    .sort()
   if (files.length === 0) throw new Error(`no scenario files (*.json) in ${folder}`)
   return files.map((name) => {
     const file = join(folder, name)

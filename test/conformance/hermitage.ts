@@ -37,7 +37,9 @@ class Course {
 
   /** Rows of each finished read of the session. */
   reads(session: string): (readonly Row[])[] {
-    return this.#steps.flatMap((step) => (step.session === session && 'result' in step.outcome && step.outcome.result.rows ? [step.outcome.result.rows] : []))
+    return this.#steps.flatMap((step) =>
+      step.session === session && 'result' in step.outcome && step.outcome.result.rows ? [step.outcome.result.rows] : [],
+    )
   }
 
   /** Rows affected by each write of the session; undefined for one that failed or did not run. */
@@ -66,7 +68,10 @@ function valueIn(rows: readonly Row[] | undefined, id: number): unknown {
 
 /** Every value the session ever read for the row. */
 function valuesRead(course: Course, session: string, id: number): unknown[] {
-  return course.reads(session).map((rows) => valueIn(rows, id)).filter((value) => value !== undefined)
+  return course
+    .reads(session)
+    .map((rows) => valueIn(rows, id))
+    .filter((value) => value !== undefined)
 }
 
 function sawValue(course: Course, session: string, value: number): boolean {
@@ -117,7 +122,11 @@ const ANOMALIES: readonly Anomaly[] = [
   {
     tag: 'G2-two-edges',
     title: 'read-only transaction anomaly',
-    occurred: (c) => c.succeeded('T1') && valueIn(c.reads('T1')[0], 2) === 20 && valuesRead(c, 'T3', 2).includes(25) && valuesRead(c, 'T3', 1).includes(10),
+    occurred: (c) =>
+      c.succeeded('T1') &&
+      valueIn(c.reads('T1')[0], 2) === 20 &&
+      valuesRead(c, 'T3', 2).includes(25) &&
+      valuesRead(c, 'T3', 1).includes(10),
   },
 ]
 
@@ -149,7 +158,9 @@ async function runCell(adapter: EngineAdapter, script: Scenario, anomaly: Anomal
 export async function runHermitage(adapter: EngineAdapter, scenarios: readonly Scenario[]): Promise<HermitageCell[]> {
   const cells: HermitageCell[] = []
   for (const anomaly of ANOMALIES) {
-    const script = scenarios.find((scenario) => scenario.group === 'hermitage' && scenario.tags.includes(anomaly.tag) && scenario.finalRows !== undefined)
+    const script = scenarios.find(
+      (scenario) => scenario.group === 'hermitage' && scenario.tags.includes(anomaly.tag) && scenario.finalRows !== undefined,
+    )
     if (script === undefined) continue
     for (const { level } of LEVELS) cells.push(await runCell(adapter, script, anomaly, level))
   }

@@ -34,7 +34,10 @@ export class Machine {
    */
   crash(how: 'process' | 'power'): void {
     const { fileSystem } = this.#environment
-    const disk = how === 'process' ? fileSystem.killProcess(this.#prng.fork()) : fileSystem.crash(this.#prng.fork(), this.#prng.pick(['none', 'torn', 'random'] as const))
+    const disk =
+      how === 'process'
+        ? fileSystem.killProcess(this.#prng.fork())
+        : fileSystem.crash(this.#prng.fork(), this.#prng.pick(['none', 'torn', 'random'] as const))
     this.#environment = simulatedEnvironment({ seed: this.#prng.next(), disk })
   }
 }

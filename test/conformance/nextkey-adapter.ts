@@ -6,7 +6,19 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { EngineAdapter, EngineRun, Finished } from './adapter.js'
-import type { Lock, ProbeGroup, ProbeOutcome, ProbeTarget, Row, Scenario, StatementResult, Step, TableSpec, Value, WaitsFor } from './format.js'
+import type {
+  Lock,
+  ProbeGroup,
+  ProbeOutcome,
+  ProbeTarget,
+  Row,
+  Scenario,
+  StatementResult,
+  Step,
+  TableSpec,
+  Value,
+  WaitsFor,
+} from './format.js'
 import { tablesOf } from './format.js'
 import { Machine } from './machine.js'
 import type { Face, FaceDatabase, FaceIsolation, FaceLock, FaceSyncTransaction, FaceTable } from './nextkey-face.js'
@@ -14,7 +26,8 @@ import { goldenError, ISOLATION_OF, Session } from './nextkey-session.js'
 import { completeRow, keyOf, type OpenTable, valuesOf } from './nextkey-statements.js'
 
 const STILL_TURNS = 3
-const HANG_MS = 5_000
+/** Turns without anything finished after which a step that does not wait hangs: there is no I/O to take long. */
+const HANG_TURNS = 2_000
 /** So long that nothing times out unless a scenario sets its own. */
 const LOCK_WAIT_TIMEOUT_MS = 50_000
 const CACHE_BYTES = 4 * 2 ** 20
@@ -67,7 +80,9 @@ class NextkeyRun implements EngineRun {
   }
 
   #openTable(spec: TableSpec): Promise<FaceTable> {
-    const indexes = Object.fromEntries(spec.indexes.map(({ name, columns, unique }) => [name, { on: columns.length === 1 ? columns[0] : columns, unique }]))
+    const indexes = Object.fromEntries(
+      spec.indexes.map(({ name, columns, unique }) => [name, { on: columns.length === 1 ? columns[0] : columns, unique }]),
+    )
     return this.#db.table(spec.name, {
       key: spec.pk.length === 1 ? spec.pk[0] : spec.pk,
       ...(spec.columns.some((column) => column.autoIncrement === true) ? { autoIncrement: true } : {}),
@@ -154,16 +169,16 @@ class NextkeyRun implements EngineRun {
   }
 
   async settle(): Promise<void> {
-    const deadline = performance.now() + HANG_MS
-    for (let still = 0; still < STILL_TURNS; ) {
+    let still = 0
+    for (let turns = 0; turns < HANG_TURNS && still < STILL_TURNS; turns++) {
       const before = this.#underWay.size
       await turn()
       if (this.#underWay.size === 0) return
+      if (this.#underWay.size !== before) turns = 0
       const waiting = this.waiting()
       const allWait = [...this.#underWay.keys()].every((name) => waiting.has(name))
       still = allWait && this.#underWay.size === before ? still + 1 : 0
       if (still === STILL_TURNS) still = await this.#waitOut()
-      if (performance.now() > deadline) return
     }
   }
 
@@ -188,7 +203,9 @@ class NextkeyRun implements EngineRun {
     }
     const metadata = this.#db.metadataLocks().filter((lock) => lock.status === 'waiting')
     const sessions = this.#sessionOf()
-    const owned = new Map(metadata.map((lock) => [lock.transaction === undefined ? undefined : sessions.get(lock.transaction), lock.object]))
+    const owned = new Map(
+      metadata.map((lock) => [lock.transaction === undefined ? undefined : sessions.get(lock.transaction), lock.object]),
+    )
     for (const name of this.#underWay.keys()) {
       // A statement outside any transaction (a schema change, a freeze) has no id to be known by.
       const object = owned.get(name) ?? (this.#sessions.get(name)?.transactionIds.length === 0 ? owned.get(undefined) : undefined)
@@ -206,9 +223,12 @@ class NextkeyRun implements EngineRun {
     const table = this.#table(group.table)
     try {
       // Never reached when it is thrown: the probe is always undone.
-      this.#db.transactionSync((tx) => {
-        throw new Probed(runProbe(tx, table, group, target))
-      }, { isolation: 'read-committed' })
+      this.#db.transactionSync(
+        (tx) => {
+          throw new Probed(runProbe(tx, table, group, target))
+        },
+        { isolation: 'read-committed' },
+      )
     } catch (error) {
       if (error instanceof Probed) return error.outcome
       const { code, message } = goldenError(error)
@@ -219,8 +239,9 @@ class NextkeyRun implements EngineRun {
     return { error: 'the probe was committed' }
   }
 
+  /** All at once: a session that waits can end only when the one it waits for does. */
   async rollbackAll(): Promise<void> {
-    for (const session of this.#sessions.values()) await session.end()
+    await Promise.all([...this.#sessions.values()].map((session) => session.end()))
     await this.settle()
   }
 

@@ -5,7 +5,18 @@
 import type { Finished } from './adapter.js'
 import type { IsolationCode, StatementResult, Step } from './format.js'
 import type { FaceDatabase, FaceIsolation, FaceTransaction } from './nextkey-face.js'
-import { insert, insertSelect, isPlainRead, isRead, type OpenTable, read, readSnapshot, remove, type StatementContext, update } from './nextkey-statements.js'
+import {
+  insert,
+  insertSelect,
+  isPlainRead,
+  isRead,
+  type OpenTable,
+  read,
+  readSnapshot,
+  remove,
+  type StatementContext,
+  update,
+} from './nextkey-statements.js'
 
 export const ISOLATION_OF: Readonly<Record<IsolationCode, FaceIsolation>> = {
   RU: 'read-uncommitted',
@@ -70,6 +81,7 @@ export class Session {
   #single: FaceTransaction | undefined
   #savepoints = new Map<string, { tx: FaceTransaction; mark: unknown } | undefined>()
   #thaw: (() => void) | undefined
+  #ending = false
 
   constructor(shared: Shared, isolation: FaceIsolation) {
     this.#shared = shared
@@ -94,8 +106,9 @@ export class Session {
     }
   }
 
-  /** Rolls back whatever is open. */
+  /** Rolls back whatever is open, a statement that still waits included. */
   async end(): Promise<void> {
+    this.#ending = true
     this.#thaw?.()
     const open = [this.#open, this.#tableLocks].filter((tx) => tx !== undefined)
     this.#forgetTransaction()
@@ -268,7 +281,7 @@ export class Session {
     this.#single = tx
     try {
       const result = await this.#execute(tx, step)
-      await tx.commit()
+      await (this.#ending ? tx.rollback() : tx.commit())
       return result
     } catch (error) {
       if (!ENDS_TRANSACTION.has(codeOf(error))) await tx.rollback()

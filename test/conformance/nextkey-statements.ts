@@ -2,7 +2,16 @@
  * The statements of the golden format as calls of the API. A statement is one call, so that it blocks, fails and is undone as one.
  */
 import type { AccessPath, Filter, Row, SetClause, StatementResult, StepArguments, TableSpec, Value } from './format.js'
-import type { FaceInsertOptions, FaceLocking, FaceRange, FaceRow, FaceSnapshot, FaceTable, FaceTransaction, FaceWait } from './nextkey-face.js'
+import type {
+  FaceInsertOptions,
+  FaceLocking,
+  FaceRange,
+  FaceRow,
+  FaceSnapshot,
+  FaceTable,
+  FaceTransaction,
+  FaceWait,
+} from './nextkey-face.js'
 
 export interface OpenTable {
   readonly spec: TableSpec
@@ -302,7 +311,8 @@ export async function insertSelect(context: StatementContext, tx: FaceTransactio
   const wait = waitOf(context, args)
   const rows = tx.values(source.handle, rangeOf(source.spec, path), { ...(context.locksSource ? { lock: 'share' } : {}), ...wait })
   async function* mapped(): AsyncGenerator<FaceRow> {
-    for await (const row of rows) yield completeRow(target.spec, Object.fromEntries(columns.map((column, i) => [column, row[fromColumns[i]]])))
+    for await (const row of rows)
+      yield completeRow(target.spec, Object.fromEntries(columns.map((column, i) => [column, row[fromColumns[i]]])))
   }
   const { count, firstKey } = await tx.insertFrom(target.handle, mapped(), wait)
   const column = autoIncrementColumn(target.spec)

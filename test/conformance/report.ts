@@ -28,7 +28,9 @@ function allResults(groups: readonly GroupResult[]): ScenarioResult[] {
 /** Agreement per group, as a Markdown table. */
 export function groupTable(groups: readonly GroupResult[]): string {
   const rows = groups.map(({ group, results }) => ({ group, ...countResults(results) }))
-  const lines = rows.map(({ group, total, agree, disagree, notApplicable }) => `| ${group} | ${total} | ${agree} | ${disagree} | ${notApplicable} |`)
+  const lines = rows.map(
+    ({ group, total, agree, disagree, notApplicable }) => `| ${group} | ${total} | ${agree} | ${disagree} | ${notApplicable} |`,
+  )
   return ['| group | scenarios | agree | disagree | not applicable |', '|---|--:|--:|--:|--:|', ...lines].join('\n')
 }
 
@@ -82,8 +84,15 @@ export function describeResult(result: ScenarioResult): string {
 }
 
 function describeSetting(scenario: Scenario): string[] {
-  const settings = [scenario.isolation, scenario.sessionSql, scenario.autoincMode === undefined ? undefined : `autoinc mode ${scenario.autoincMode}`]
-  return [`    ${settings.filter((setting) => setting !== undefined).join(', ')}`, ...tablesOf(scenario).map((table) => `    ${describeTable(table)}`)]
+  const settings = [
+    scenario.isolation,
+    scenario.sessionSql,
+    scenario.autoincMode === undefined ? undefined : `autoinc mode ${scenario.autoincMode}`,
+  ]
+  return [
+    `    ${settings.filter((setting) => setting !== undefined).join(', ')}`,
+    ...tablesOf(scenario).map((table) => `    ${describeTable(table)}`),
+  ]
 }
 
 export interface ReportOptions {

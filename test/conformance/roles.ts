@@ -21,7 +21,11 @@ export function swapRoles(scenario: Scenario, reading: Reading): Reading[] {
   return (scenario.simultaneousResumes ?? []).flatMap((step) => {
     const resumes = reading.steps[step]?.resumes ?? []
     if (resumes.length !== 2) return []
-    const [first, second] = resumes.map(({ session, step: waited }) => ({ session, step: waited, row: scenario.steps[waited].args.rows?.[0] }))
+    const [first, second] = resumes.map(({ session, step: waited }) => ({
+      session,
+      step: waited,
+      row: scenario.steps[waited].args.rows?.[0],
+    }))
     const table = tablesOf(scenario).find((spec) => spec.name === scenario.steps[first.step].args.table)
     return [swap(reading, { step, first, second, table })]
   })
@@ -35,7 +39,13 @@ function swap(reading: Reading, roles: Roles): Reading {
     steps: reading.steps.map((expected, i) => {
       if (i < roles.step) return expected
       const [a, b] = expected.resumes
-      const resumes = i === roles.step ? [{ ...a, expect: b.expect }, { ...b, expect: a.expect }] : expected.resumes
+      const resumes =
+        i === roles.step
+          ? [
+              { ...a, expect: b.expect },
+              { ...b, expect: a.expect },
+            ]
+          : expected.resumes
       return { ...expected, resumes, locks: swapLocks(expected.locks) }
     }),
     locksAfter: swapLocks(reading.locksAfter),
@@ -54,7 +64,13 @@ function swapLock(lock: Lock, { first, second, table }: Roles): Lock {
   const session = exchange(lock.session, first.session, second.session)
   const index = table?.indexes.find((candidate) => candidate.name === lock.index)
   const columns = lock.index === 'PRIMARY' ? table?.pk : index?.columns
-  if (lock.table !== table?.name || lock.key === undefined || columns === undefined || first.row === undefined || second.row === undefined) {
+  if (
+    lock.table !== table?.name ||
+    lock.key === undefined ||
+    columns === undefined ||
+    first.row === undefined ||
+    second.row === undefined
+  ) {
     return { ...lock, session }
   }
   const entryOf = (row: Row) => ({ key: pick(row, columns), pk: lock.pk === undefined ? undefined : pick(row, table.pk) })

@@ -50,7 +50,10 @@ export async function main(argv: readonly string[], engine: () => Promise<Engine
     if (values.json === true) io.print(jsonReport(results))
     else {
       io.print(textReport(results, { verbose: values.verbose === true }))
-      const cells = await runHermitage(adapter, groups.flatMap(({ scenarios }) => scenarios))
+      const cells = await runHermitage(
+        adapter,
+        groups.flatMap(({ scenarios }) => scenarios),
+      )
       if (cells.length > 0) io.print(`\n${hermitageTable(cells)}`)
       io.print(`\n${totalsLine(results)}`)
     }

@@ -28,7 +28,10 @@ export function select(groups: readonly ScenarioGroup[], selection: Selection): 
   const { id, groups: names } = selection
   return groups
     .filter(({ group }) => names.length === 0 || names.includes(group))
-    .map(({ group, scenarios }) => ({ group, scenarios: id === undefined ? scenarios : scenarios.filter((scenario) => scenario.id.includes(id)) }))
+    .map(({ group, scenarios }) => ({
+      group,
+      scenarios: id === undefined ? scenarios : scenarios.filter((scenario) => scenario.id.includes(id)),
+    }))
     .filter(({ scenarios }) => scenarios.length > 0)
 }
 

@@ -55,7 +55,10 @@ export async function runCampaign(store: Store, options: CampaignOptions): Promi
     const seed = options.seed + rounds++
     const round = await runRound(store, mixOf(options, seed))
     for (const name of Object.keys(statistics) as (keyof RoundStatistics)[]) statistics[name] += round.statistics[name]
-    const found = checkHistory(round.history, { realTime: FORBIDDEN[level].has('realtime'), dirtyReads: level === 'read-uncommitted' }).anomalies
+    const found = checkHistory(round.history, {
+      realTime: FORBIDDEN[level].has('realtime'),
+      dirtyReads: level === 'read-uncommitted',
+    }).anomalies
     anomalies.merge(found)
     for (const anomaly of found.forbiddenAt(level)) if (!forbidden.has(anomaly)) forbidden.set(anomaly, seed)
   }

@@ -6,11 +6,16 @@ import type { History, Operation, RecordedTransaction, TransactionOutcome } from
 
 const append = (key: number, value: number): Operation => ({ f: 'append', key, value })
 const list = (key: number, ...value: number[]): Operation => ({ f: 'readList', key, value })
-const write = (key: number, value: number, version?: number): Operation => ({ f: 'write', key, value, ...(version === undefined ? {} : { version }) })
+const write = (key: number, value: number, version?: number): Operation => ({
+  f: 'write',
+  key,
+  value,
+  ...(version === undefined ? {} : { version }),
+})
 const read = (key: number, value?: number): Operation => ({ f: 'read', key, value })
 const enter = (group: number, member: number): Operation => ({ f: 'enter', group, member })
 const leave = (group: number, member: number): Operation => ({ f: 'leave', group, member })
-const scan = (group: number, ...found: number[]): Operation => ({ f: 'scan', group, lower: 0, upper: 9, found })
+const scan = (group: number, ...members: number[]): Operation => ({ f: 'scan', group, lower: 0, upper: 9, found: members })
 const locking = (op: Operation): Operation => ({ ...op, locking: true }) as Operation
 
 type Line = Operation[] | { outcome: TransactionOutcome; ops: Operation[] }
@@ -44,7 +49,11 @@ describe('a clean history', () => {
   })
 
   it('of a transaction that reads what it wrote shows nothing', () => {
-    expect(found(overlapping([list(1), append(1, 1), list(1, 1), append(1, 2), list(1, 1, 2), write(2, 5), read(2, 5), write(2, 6), read(2, 6)]))).toEqual([])
+    expect(
+      found(
+        overlapping([list(1), append(1, 1), list(1, 1), append(1, 2), list(1, 1, 2), write(2, 5), read(2, 5), write(2, 6), read(2, 6)]),
+      ),
+    ).toEqual([])
   })
 
   it('in which a read-only transaction sees an older state shows nothing without real time', () => {
@@ -171,7 +180,11 @@ describe('what needs no cycle', () => {
   })
 
   it('a write that brings newer changes of others into view', () => {
-    expect(found(overlapping([list(1), append(1, 2), list(1, 1, 2)], [append(1, 1)]))).toEqual(['G-single', 'lost-update', 'moved-snapshot'])
+    expect(found(overlapping([list(1), append(1, 2), list(1, 1, 2)], [append(1, 1)]))).toEqual([
+      'G-single',
+      'lost-update',
+      'moved-snapshot',
+    ])
   })
 
   it('a value nobody wrote, a member nobody added or removed', () => {
@@ -224,7 +237,9 @@ describe('transactions whose outcome is unknown', () => {
 
 describe('the report', () => {
   it('shows the cycle and what its transactions did', () => {
-    const { anomalies } = checkHistory({ transactions: overlapping([list(1), append(2, 2)], [list(2), append(1, 1)], [list(1, 1), list(2, 2)]) })
+    const { anomalies } = checkHistory({
+      transactions: overlapping([list(1), append(2, 2)], [list(2), append(1, 1)], [list(1, 1), list(2, 2)]),
+    })
     expect(anomalies.examples('G2-item')[0]).toBe(
       ['T0 –rw 1→ T1 –rw 2→ T0', 'T0: read 1 []; append 2 2', 'T1: read 2 []; append 1 1'].join('\n    '),
     )
@@ -257,13 +272,18 @@ describe('components', () => {
     for (let round = 0; round < 60; round++) {
       const nodes = 2 + random(9)
       const edges = new EdgeList(nodes)
-      const reach = Array.from({ length: nodes }, (_, i) => Array.from({ length: nodes }, (_, j) => i === j))
+      const reach = Array.from({ length: nodes }, (_, i) =>
+        Array<boolean>(nodes)
+          .fill(false)
+          .fill(true, i, i + 1),
+      )
       for (let e = random(20); e > 0; e--) {
         const [a, b] = [random(nodes), random(nodes)]
         edges.add(a, b, Edge.WriteWrite, 0)
         reach[a][b] = true
       }
-      for (let k = 0; k < nodes; k++) for (let i = 0; i < nodes; i++) for (let j = 0; j < nodes; j++) reach[i][j] ||= reach[i][k] && reach[k][j]
+      for (let k = 0; k < nodes; k++)
+        for (let i = 0; i < nodes; i++) for (let j = 0; j < nodes; j++) reach[i][j] ||= reach[i][k] && reach[k][j]
       const { of } = components(edges.build(), Edge.WriteWrite)
       for (let i = 0; i < nodes; i++) {
         for (let j = 0; j < nodes; j++) {

@@ -17,7 +17,14 @@ export type Operation =
   | { readonly f: 'write'; readonly key: number; readonly value: number; readonly version?: number }
   | { readonly f: 'read'; readonly key: number; readonly value: number | undefined; readonly locking?: boolean }
   | { readonly f: 'enter' | 'leave'; readonly group: number; readonly member: number }
-  | { readonly f: 'scan'; readonly group: number; readonly lower: number; readonly upper: number; readonly found: readonly number[]; readonly locking?: boolean }
+  | {
+      readonly f: 'scan'
+      readonly group: number
+      readonly lower: number
+      readonly upper: number
+      readonly found: readonly number[]
+      readonly locking?: boolean
+    }
 
 /** `unknown`: the commit was asked for and never answered (a crash, an I/O error). */
 export type TransactionOutcome = 'committed' | 'aborted' | 'unknown'

@@ -22,6 +22,7 @@ const REASONS: Readonly<Record<string, StoreAbort['reason']>> = {
 
 /** Small, so that pages are evicted and read back. */
 const CACHE_BYTES = 4 * 2 ** 20
+const LOG_SEGMENT_BYTES = 256 * 1024
 
 export interface NextkeyStoreOptions {
   readonly level: Level
@@ -62,7 +63,12 @@ export class NextkeyStore implements Store {
 
   async #open(): Promise<Incarnation> {
     const { level, restarts } = this.#options
-    const db = await this.#machine.open({ isolation: level, durability: restarts ? 'sync' : 'lazy', cacheSize: CACHE_BYTES })
+    const db = await this.#machine.open({
+      isolation: level,
+      durability: restarts ? 'sync' : 'lazy',
+      cacheSize: CACHE_BYTES,
+      logSegmentSize: LOG_SEGMENT_BYTES,
+    })
     const tables = {
       lists: await db.table('lists', { key: 'id' }),
       registers: await db.table('registers', { key: 'id' }),
@@ -75,8 +81,14 @@ export class NextkeyStore implements Store {
     const { db, tables } = this.#current
     const tx = await db.begin()
     for (const table of Object.values(tables)) await tx.deleteRange(table, {})
-    await tx.insertMany(tables.lists, lists.map((id) => ({ id, values: [] })))
-    await tx.insertMany(tables.registers, registers.map((id) => ({ id, version: 0, value: null })))
+    await tx.insertMany(
+      tables.lists,
+      lists.map((id) => ({ id, values: [] })),
+    )
+    await tx.insertMany(
+      tables.registers,
+      registers.map((id) => ({ id, version: 0, value: null })),
+    )
     const rows = members.flatMap(({ group, member, present }) => {
       if (present) return [memberRow(group, member, group)]
       return moves(member) ? [memberRow(group, member, parking(group))] : []

@@ -47,7 +47,10 @@ function checkWriter(write: Write | undefined, transaction: number, value: strin
     return false
   }
   if (last && write.overwritten) {
-    log.add('G1b', () => `${findings.describe(transaction)} read ${value}, an intermediate value of ${findings.describe(write.transaction)}`)
+    log.add(
+      'G1b',
+      () => `${findings.describe(transaction)} read ${value}, an intermediate value of ${findings.describe(write.transaction)}`,
+    )
   }
   return true
 }
@@ -143,7 +146,10 @@ export class ListObject {
     for (const read of this.#reads) {
       const { transaction, version } = read
       if (version.some((value, i) => value !== order[i])) {
-        findings.log.add('incompatible-order', () => `${findings.describe(transaction)}: list ${this.#key} is no prefix of [${order.join(' ')}]`)
+        findings.log.add(
+          'incompatible-order',
+          () => `${findings.describe(transaction)}: list ${this.#key} is no prefix of [${order.join(' ')}]`,
+        )
         continue
       }
       const before = writerAt(version.length - 1)
@@ -152,7 +158,10 @@ export class ListObject {
       if (next === undefined || next === transaction) continue
       findings.edges.add(transaction, next, Edge.ReadWrite, this.#key)
       if (read.wroteLater) {
-        findings.log.add('lost-update', () => `${findings.describe(transaction)} wrote list ${this.#key} after ${findings.describe(next)} had overwritten what it read`)
+        findings.log.add(
+          'lost-update',
+          () => `${findings.describe(transaction)} wrote list ${this.#key} after ${findings.describe(next)} had overwritten what it read`,
+        )
       }
     }
     if (complete) this.#findLostWrites(order, findings)
@@ -174,7 +183,13 @@ export class RegisterObject {
   /** External reads by the value read; undefined is the state before any write. */
   readonly #reads = new Map<number | undefined, Read<number | undefined>[]>()
   #versioned = false
-  #progress: Progress<{ readonly value: number | undefined }> = { transaction: -1, own: [], seen: undefined, seenLocking: false, sound: true }
+  #progress: Progress<{ readonly value: number | undefined }> = {
+    transaction: -1,
+    own: [],
+    seen: undefined,
+    seenLocking: false,
+    sound: true,
+  }
   #lastRead: Read<number | undefined> | undefined
 
   constructor(key: number) {
@@ -219,7 +234,8 @@ export class RegisterObject {
     progress.seen = { value }
     progress.seenLocking = locking
     if (seen !== undefined && seen.value === value) return
-    const sound = value === undefined || checkWriter(this.#writes.get(value), transaction, `${value} in register ${this.#key}`, true, findings)
+    const sound =
+      value === undefined || checkWriter(this.#writes.get(value), transaction, `${value} in register ${this.#key}`, true, findings)
     if (!sound) return
     const read = { transaction, version: value, wroteLater: false }
     const reads = this.#reads.get(value)
@@ -247,7 +263,8 @@ export class RegisterObject {
       if (earlier.version === later.version) {
         findings.log.add(
           'incompatible-order',
-          () => `${findings.describe(earlier.transaction)} and ${findings.describe(later.transaction)} both made version ${later.version} of register ${this.#key}`,
+          () =>
+            `${findings.describe(earlier.transaction)} and ${findings.describe(later.transaction)} both made version ${later.version} of register ${this.#key}`,
         )
       }
     }
@@ -276,7 +293,8 @@ export class RegisterObject {
     if (read.wroteLater) {
       findings.log.add(
         'lost-update',
-        () => `${findings.describe(read.transaction)} wrote register ${this.#key} after ${findings.describe(by)} had overwritten what it read`,
+        () =>
+          `${findings.describe(read.transaction)} wrote register ${this.#key} after ${findings.describe(by)} had overwritten what it read`,
       )
     }
   }
@@ -340,7 +358,8 @@ export class GroupObject {
     const { log, edges } = findings
     const name = `${member} of group ${this.#group}`
     if (transition.transaction === transaction) {
-      if (after !== transition.done) log.add('internal', () => `${findings.describe(transaction)}: a scan does not show what it did to ${name}`)
+      if (after !== transition.done)
+        log.add('internal', () => `${findings.describe(transaction)}: a scan does not show what it did to ${name}`)
       return
     }
     const before = this.#saw.get(member)
@@ -352,6 +371,10 @@ export class GroupObject {
     if (!after) {
       if (findings.committed(transition.transaction)) edges.add(transaction, transition.transaction, Edge.PredicateReadWrite, this.#group)
     } else if (findings.committed(transition.transaction)) edges.add(transition.transaction, transaction, Edge.WriteRead, this.#group)
-    else log.add('G1a', () => `${findings.describe(transaction)} saw what the aborted ${findings.describe(transition.transaction)} did to ${name}`)
+    else
+      log.add(
+        'G1a',
+        () => `${findings.describe(transaction)} saw what the aborted ${findings.describe(transition.transaction)} did to ${name}`,
+      )
   }
 }

@@ -64,7 +64,12 @@ export async function main(argv: readonly string[], openStore: (options: Nextkey
   }
 }
 
-async function runLevel(level: Level, settings: Settings, openStore: (options: NextkeyStoreOptions) => Promise<Store>, io: Io): Promise<boolean> {
+async function runLevel(
+  level: Level,
+  settings: Settings,
+  openStore: (options: NextkeyStoreOptions) => Promise<Store>,
+  io: Io,
+): Promise<boolean> {
   const { seed, clients, transactions, restarts, rounds, seconds, levels } = settings
   const store = await openStore({ level, seed, restarts })
   const end = performance.now() + (seconds * 1000) / levels.length

@@ -122,12 +122,23 @@ class RoundRunner {
 
   constructor(store: Store, options: WorkloadOptions) {
     this.#store = store
-    this.#options = { maxOperations: 6, window: 6, aborts: 0.05, lockingReads: 0, predicates: 0.25, restarts: 0, attempts: 3, patience: 30_000, ...options }
+    this.#options = {
+      maxOperations: 6,
+      window: 6,
+      aborts: 0.05,
+      lockingReads: 0,
+      predicates: 0.25,
+      restarts: 0,
+      attempts: 3,
+      patience: 30_000,
+      ...options,
+    }
     const { seed, transactions, maxOperations, window, predicates } = this.#options
     this.#prng = new Prng(seed)
     this.#scheduler = new Scheduler(this.#prng.fork())
     const writes = transactions * ((maxOperations + 1) / 2) * WRITE_SHARE * RETRY_ALLOWANCE
-    const make = (share: number, inUse: number, capacity: number) => new Window(this.#prng, inUse + Math.ceil((writes * share) / capacity), inUse, capacity)
+    const make = (share: number, inUse: number, capacity: number) =>
+      new Window(this.#prng, inUse + Math.ceil((writes * share) / capacity), inUse, capacity)
     this.#lists = make((1 - predicates) / 2, window, WRITES_PER_OBJECT)
     this.#registers = make((1 - predicates) / 2, window, WRITES_PER_OBJECT)
     this.#groups = make(predicates, Math.max(1, window >> 1), MEMBERS_PER_GROUP)
@@ -283,7 +294,8 @@ class RoundRunner {
   async #maybeRestart(): Promise<void> {
     const { restarts, transactions } = this.#options
     const due = (this.#statistics.restarts + 1) * (transactions / (restarts + 1))
-    if (this.#store.restart === undefined || this.#statistics.restarts >= restarts || this.#begun < due || this.#restarting !== undefined) return
+    if (this.#store.restart === undefined || this.#statistics.restarts >= restarts || this.#begun < due || this.#restarting !== undefined)
+      return
     this.#statistics.restarts++
     this.#restarting = this.#store.restart()
     await this.#restarting
@@ -295,10 +307,16 @@ class RoundRunner {
     const touched = (ids: readonly number[], window: Window) => ids.filter((id) => window.count(id) > 0)
     const reads: ((tx: StoreTransaction) => Promise<Operation>)[] = [
       ...touched(this.#lists.ids, this.#lists).map(
-        (key) => async (tx: StoreTransaction): Promise<Operation> => ({ f: 'readList', key, value: await tx.readList(key, false) }),
+        (key) =>
+          async (tx: StoreTransaction): Promise<Operation> => ({ f: 'readList', key, value: await tx.readList(key, false) }),
       ),
       ...touched(this.#registers.ids, this.#registers).map(
-        (key) => async (tx: StoreTransaction): Promise<Operation> => ({ f: 'read', key: this.#registerKey(key), value: await tx.read(key, false) }),
+        (key) =>
+          async (tx: StoreTransaction): Promise<Operation> => ({
+            f: 'read',
+            key: this.#registerKey(key),
+            value: await tx.read(key, false),
+          }),
       ),
       ...touched(this.#groups.ids, this.#groups).map((group) => async (tx: StoreTransaction): Promise<Operation> => {
         const upper = MEMBERS_PER_GROUP - 1
