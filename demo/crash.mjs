@@ -17,7 +17,7 @@ const patienceMs = 20_000
  */
 export async function killAndRecover(directory, acknowledgements) {
   writeFileSync(acknowledgements, '')
-  const child = spawn(process.execPath, [childPath, directory, acknowledgements], { stdio: ['ignore', 'inherit', 'inherit'] })
+  const child = spawn(process.execPath, [childPath, directory, acknowledgements], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? `status ${code}`)))
   await waitForAcknowledgements(acknowledgements, child)
   await sleep(300 + Math.random() * 500)

@@ -19,6 +19,12 @@ const { keep } = parseArgs({ options: { keep: { type: 'boolean', default: false 
 const root = mkdtempSync(join(tmpdir(), 'nextkey-demo-'))
 const directory = join(root, 'database')
 const started = performance.now()
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+  process.once(signal, () => {
+    cleanUp()
+    process.exit(130)
+  })
+}
 
 try {
   await main()
@@ -26,6 +32,10 @@ try {
   process.exitCode = 1
   say(`\nThe demo stopped: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
 } finally {
+  cleanUp()
+}
+
+function cleanUp() {
   if (keep) say(`\nThe database is in ${directory}`)
   else rmSync(root, { recursive: true, force: true })
 }

@@ -8,6 +8,7 @@ import { batchRows, putAll } from '../workloads/fill.mjs'
 import { workloads } from '../workloads/index.mjs'
 import { killedRows } from '../workloads/open.mjs'
 
+process.once('disconnect', () => process.exit(1))
 process.once('message', (message) => {
   perform(/** @type {import('./job.mjs').Job} */ (message)).then(
     (measurement) => answer({ measurement }),
