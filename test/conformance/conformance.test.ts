@@ -170,6 +170,13 @@ describe('an engine that deviates', () => {
     expect(report).toContain('not submitted: the session is still blocked')
   })
 
+  it('by resuming too early is reported where it resumes and where it should have', async () => {
+    const early = (reading: Reading) => withStep(withStep(reading, 5, { resumes: reading.steps[6].resumes }), 6, { resumes: [] })
+    const report = await reportOf('hermitage/SER/PMP', early)
+    expect(report).toContain("✗ T2's step 3 resumes\n        expected: it does not\n        actual:   affected 1")
+    expect(report).toContain("✗ T2's step 3 resumes\n        expected: affected 1\n        actual:   it does not")
+  })
+
   it('by an error of another kind is reported, but not by its text', async () => {
     const deadlock: Outcome = { error: { code: 'deadlock' } }
     const change = (error: { code: string }) => (reading: Reading) => withStep(reading, 5, { outcome: { error } })
