@@ -182,6 +182,27 @@ describe('giving back one lock', () => {
   })
 })
 
+it('thousands of locks stay findable while others among them come and go', () => {
+  const locks = new LockSystem()
+  const owner = new LockOwner(1)
+  const index = 1 as TreeId
+  const keyOf = (number: number): Uint8Array => Uint8Array.of(number >> 8, number & 255)
+  const held = new Set<number>()
+  for (let step = 0; step < 20_000; step++) {
+    const number = Math.imul(step, 0x9e3779b1) >>> 20
+    if (held.delete(number)) locks.unlockRecord(owner, index, keyOf(number), 2, RecordLock.XRecord)
+    else {
+      held.add(number)
+      locks.lockRecord(owner, index, keyOf(number), 2, RecordLock.XRecord, false)
+    }
+  }
+  expect(held.size).toBeGreaterThan(1_000)
+  expect(locks.counts().records).toBe(held.size)
+  for (let number = 0; number < 4_096; number++) {
+    if ((locks.heldOn(owner, index, keyOf(number), 2) !== 0) !== held.has(number)) throw new Error(`${number} is lost or left over`)
+  }
+})
+
 describe('an implicit lock made explicit', () => {
   it('is what others then wait for', () => {
     const stage = new Stage()
