@@ -38,6 +38,7 @@ export class LogReader {
   #offset: number
   #assembly = new Uint8Array(0)
   #assembled = 0
+  #provenThrough: number
   #ended = false
   #tail: LogPosition | undefined
 
@@ -53,6 +54,12 @@ export class LogReader {
     this.#offset = from - this.#segment.header.first
     this.position = from
     this.endPosition = from
+    this.#provenThrough = from
+  }
+
+  /** Everything from where reading began to here is known to be on disk: a group read, or the beginning of an epoch, says so. */
+  get provenThrough(): LogPosition {
+    return this.#provenThrough as LogPosition
   }
 
   /** Where the log ends, once `next` has returned false; undefined before. */
@@ -73,6 +80,7 @@ export class LogReader {
       if (this.#offset === this.#limit && !this.#enterNext()) return this.#finish()
       const problem = this.#checkFrame(expected)
       if (problem !== undefined) return this.#badFrame(problem)
+      this.#prove(this.#segment.header.first + this.#offset - this.#window.lag)
       const fragment = this.#window.fragment
       if (fragment === Fragment.Full)
         return this.#deliver(this.#window.bytes, this.#window.payload, this.#window.payload + this.#window.length)
@@ -105,10 +113,16 @@ export class LogReader {
 
   #enterNext(): boolean {
     if (this.#index + 1 === this.#chain.length) return false
+    const { epoch } = this.#segment.header
     this.#index++
     this.#offset = 0
     this.#window.enter(this.#segment)
+    if (this.#segment.header.epoch !== epoch) this.#prove(this.#segment.header.first)
     return true
+  }
+
+  #prove(position: number): void {
+    if (position > this.#provenThrough) this.#provenThrough = position
   }
 
   /** What is wrong with the frame at the current place, or undefined. */

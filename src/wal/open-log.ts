@@ -6,7 +6,7 @@ import type { Environment } from '../platform/environment.js'
 import { type FailureListener, LogFailure, translatingErrors } from './failure.js'
 import { Frame, Header, NO_EPOCH } from './log-format.js'
 import { LogReader } from './log-reader.js'
-import { type FoundFiles, type FoundSegment, findSegments } from './segment-chain.js'
+import { type FoundFiles, findSegments } from './segment-chain.js'
 import { SegmentSupply } from './segment-supply.js'
 import { type Durability, WriteAheadLog } from './write-ahead-log.js'
 
@@ -115,40 +115,36 @@ export class FoundLog {
   #startNew(position: LogPosition): WriteAheadLog {
     const { fileSystem, clock, random } = this.#environment
     const { directory, databaseId, segmentSize = DEFAULT_SEGMENT_SIZE, spareSegments = DEFAULT_SPARES } = this.#options
-    const { chain, stale, staged, highestSequence, nextNumber } = this.#files
+    const { chain, stale, neverUsed, highestSequence, nextNumber } = this.#files
     assert(
       segmentSize % Frame.Alignment === 0 && segmentSize >= 2 * Header.BlockSize,
       'a segment is a multiple of 4 bytes and at least 8 KiB',
     )
     assert(chain.length === 0 || this.#reader?.tail === position, 'a new log begins where reading the old one ended')
     const kept = chain.filter((segment) => segment.header.first < position)
-    const cutOff = chain.slice(kept.length)
+    const closed = kept.map(({ path, size, header }, i) => ({
+      path,
+      size,
+      first: header.first,
+      end: kept[i + 1]?.header.first ?? position,
+    }))
     fileSystem.makeDirectory(directory)
     fileSystem.syncDirectorySync(dirname(directory))
-    for (const path of staged) fileSystem.remove(path)
-    this.#sync(kept)
-    const predecessor = kept.at(-1)?.header
+    for (const path of neverUsed) fileSystem.remove(path)
+    if (this.#reader !== undefined) this.#makeDurable(closed, this.#reader.provenThrough)
     const epoch = new Uint8Array(8)
     random.fill(epoch)
+    const next = {
+      sequence: highestSequence + 1,
+      epoch: Buffer.from(epoch).toString('hex'),
+      first: position,
+      predecessorSequence: kept.at(-1)?.header.sequence ?? 0,
+      predecessorEpoch: kept.at(-1)?.header.epoch ?? NO_EPOCH,
+    }
+    const unneeded = [...chain.slice(kept.length), ...stale]
     const failure = new LogFailure()
     const supply = new SegmentSupply(
-      {
-        fileSystem,
-        directory,
-        databaseId,
-        segmentSize,
-        spareSegments,
-        next: {
-          sequence: highestSequence + 1,
-          epoch: Buffer.from(epoch).toString('hex'),
-          first: position,
-          predecessorSequence: predecessor?.sequence ?? 0,
-          predecessorEpoch: predecessor?.epoch ?? NO_EPOCH,
-        },
-        closed: kept.map((segment, i) => ({ path: segment.path, size: segment.size, end: kept[i + 1]?.header.first ?? position })),
-        unneeded: [...cutOff, ...stale],
-        nextNumber,
-      },
+      { fileSystem, directory, databaseId, segmentSize, spareSegments, next, closed, unneeded, nextNumber },
       failure,
     )
     const log = new WriteAheadLog(supply, clock, failure, this.#options.durability ?? 'sync', position)
@@ -156,17 +152,27 @@ export class FoundLog {
     return log
   }
 
-  /** What the dead process wrote may be in the page cache alone. */
-  #sync(segments: readonly FoundSegment[]): void {
-    const { fileSystem } = this.#environment
-    for (const { path } of segments) {
-      const file = fileSystem.open(path)
+  /**
+   * Writes again what was read and is not proven to be on disk, and syncs it. What a dead process wrote may be in the page cache
+   * alone; and if a sync of it has failed, the cache holds it as clean, so that only new writes bring it to the disk.
+   */
+  #makeDurable(segments: readonly { path: string; first: number; end: number }[], from: number): void {
+    const chunk = new Uint8Array(COPY_CHUNK)
+    for (const { path, first, end } of segments) {
+      if (end <= from) continue
+      const file = this.#environment.fileSystem.open(path)
       try {
+        for (let at = Math.max(first, from); at < end; at += COPY_CHUNK) {
+          const offset = Header.BlockSize + (at - first)
+          const length = file.readSync(chunk, 0, Math.min(COPY_CHUNK, end - at), offset)
+          file.writeSync(chunk, 0, length, offset)
+        }
         file.syncSync()
       } finally {
         file.close()
       }
     }
-    fileSystem.syncDirectorySync(this.#options.directory)
   }
 }
+
+const COPY_CHUNK = 1_048_576

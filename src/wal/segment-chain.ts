@@ -1,7 +1,7 @@
 import { DamagedError, NextkeyError } from '../base/errors.js'
 import type { FileSystem } from '../platform/file-system.js'
 import { decodeHeader, Header, LOG_FORMAT_VERSION, type SegmentHeader } from './log-format.js'
-import { SEGMENT_SUFFIX, STAGED_SUFFIX } from './segment-supply.js'
+import { STAGED_SUFFIX } from './segment-supply.js'
 
 /** A segment file found on opening. */
 export interface FoundSegment {
@@ -16,10 +16,10 @@ export interface FoundFiles {
   readonly chain: readonly FoundSegment[]
   /** Why the chain does not begin earlier: what its first segment says comes before it. */
   readonly missing: { readonly sequence: number; readonly epoch: string } | undefined
-  /** Files of this log that are not part of the chain: spares, released segments, segments of an epoch that recovery cut off. */
+  /** Segments that are not part of the chain: released, or of the end of an epoch that a recovery cut off. */
   readonly stale: readonly FoundSegment[]
-  /** Files whose making was interrupted. */
-  readonly staged: readonly string[]
+  /** Files that never became segments; their making may have been interrupted, and their names may not be on disk. */
+  readonly neverUsed: readonly string[]
   readonly highestSequence: number
   /** Larger than the number in any name. */
   readonly nextNumber: number
@@ -34,20 +34,17 @@ export interface FoundFiles {
  */
 export function findSegments(fileSystem: FileSystem, directory: string, databaseId: Uint8Array): FoundFiles {
   const found = new Map<string, FoundSegment>()
-  const staged: string[] = []
+  const neverUsed: string[] = []
   let nextNumber = 1
   let newest: FoundSegment | undefined
-  const spares: FoundSegment[] = []
   for (const name of fileSystem.exists(directory) ? fileSystem.list(directory) : []) {
     const match = /^(\d+)(\.log|\.new)$/.exec(name)
     if (match === null) continue
     nextNumber = Math.max(nextNumber, Number(match[1]) + 1)
     const path = `${directory}/${name}`
-    if (match[2] === STAGED_SUFFIX) staged.push(path)
-    if (match[2] !== SEGMENT_SUFFIX) continue
-    const segment = readHeader(fileSystem, path, databaseId)
+    const segment = match[2] === STAGED_SUFFIX ? 'never used' : readHeader(fileSystem, path, databaseId)
     if (segment === undefined) continue
-    if (segment.header.sequence === 0) spares.push(segment)
+    if (segment === 'never used' || segment.header.sequence === 0) neverUsed.push(path)
     else {
       const key = keyOf(segment.header.sequence, segment.header.epoch)
       const twin = found.get(key)
@@ -59,8 +56,8 @@ export function findSegments(fileSystem: FileSystem, directory: string, database
   const chain = follow(newest, found)
   const missing = chain.length > 0 && chain[0].header.predecessorSequence > 0 ? predecessorOf(chain[0].header) : undefined
   const inChain = new Set(chain)
-  const stale = [...[...found.values()].filter((segment) => !inChain.has(segment)), ...spares]
-  return { chain, missing, stale, staged, highestSequence: newest?.header.sequence ?? 0, nextNumber }
+  const stale = [...found.values()].filter((segment) => !inChain.has(segment))
+  return { chain, missing, stale, neverUsed, highestSequence: newest?.header.sequence ?? 0, nextNumber }
 }
 
 function follow(newest: FoundSegment | undefined, found: Map<string, FoundSegment>): FoundSegment[] {

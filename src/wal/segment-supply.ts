@@ -280,7 +280,7 @@ export interface ClosedSegment extends SpareFile {
   readonly end: number
 }
 
-export const SEGMENT_SUFFIX = '.log'
+const SEGMENT_SUFFIX = '.log'
 /** A file still being zeroed. */
 export const STAGED_SUFFIX = '.new'
 

@@ -25,7 +25,7 @@ export interface LogStatus {
 const SYNC_INTERVAL = 1000
 /** How much later than that the event loop may be before a commit syncs inline. */
 const OVERDUE = 2000
-/** Past this many unsynced bytes an append or a commit syncs inline. */
+/** Past this many unsynced bytes an append syncs inline. */
 const MAXIMUM_UNSYNCED = 16_777_216
 
 /**

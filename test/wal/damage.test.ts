@@ -228,10 +228,10 @@ describe('fragments that do not belong together', () => {
 
   it('make no group', () => {
     expect(forged(1, 0, () => {})).toBe(2)
-    for (const fragment of [1, 2, 3, 4]) expect(forged(1, 0, (frame) => frame.writeUInt8(fragment, 15))).toBe(0)
-    for (const fragment of [0, 2, 3]) expect(forged(1, 100, (frame) => frame.writeUInt8(fragment, 15))).toBe(fragment === 0 ? 2 : 1)
-    for (const fragment of [0, 1]) expect(forged(2, 0, (frame) => frame.writeUInt8(fragment, 15))).toBe(1)
-    expect(forged(2, 0, (frame) => frame.writeUInt8(77, 14))).toBe(1)
+    for (const fragment of [1, 2, 3, 4]) expect(forged(1, 0, (frame) => frame.writeUInt8(fragment, 13))).toBe(0)
+    for (const fragment of [0, 2, 3]) expect(forged(1, 100, (frame) => frame.writeUInt8(fragment, 13))).toBe(fragment === 0 ? 2 : 1)
+    for (const fragment of [0, 1]) expect(forged(2, 0, (frame) => frame.writeUInt8(fragment, 13))).toBe(1)
+    expect(forged(2, 0, (frame) => frame.writeUInt8(77, 12))).toBe(1)
   })
 
   it('nor does a length of nothing or of too much', () => {

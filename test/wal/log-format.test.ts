@@ -93,8 +93,8 @@ describe('a frame', () => {
     const frame = (offset: number, payload: string, lag: number, kind: number): Buffer => {
       const bytes = Buffer.alloc(16 + Math.ceil(payload.length / 4) * 4)
       bytes.writeUInt32LE(payload.length, 4)
-      bytes.writeUIntLE(lag, 8, 6)
-      bytes[14] = kind
+      bytes.writeUInt32LE(lag, 8)
+      bytes[12] = kind
       bytes.write(payload, 16)
       bytes.writeUInt32LE(crc32(bytes.subarray(4, 16 + payload.length), (seed + offset) >>> 0), 0)
       return bytes
