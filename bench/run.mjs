@@ -66,8 +66,8 @@ async function measureAll(options, images, cpu) {
   try {
     const sections = []
     for (const { workload, variants } of plan) {
-      /** @type {Map<string, import('./runner/measure.mjs').Measurement[]>} */
-      const measurements = new Map(variants.map((id) => [id, []]))
+      /** @type {Record<string, import('./runner/measure.mjs').Measurement[]>} */
+      const measurements = Object.fromEntries(variants.map((id) => [id, []]))
       for (let round = 0; round < options.rounds; round++) {
         for (const id of variants) {
           const variant = variantOf(id)
@@ -83,14 +83,14 @@ async function measureAll(options, images, cpu) {
             seed: seed + round,
           })
           const measurement = await images.withDirectory(workload, variant, (directory) => runJob(job(directory), cpu, options.profiles))
-          measurements.get(id).push(measurement)
+          measurements[id].push(measurement)
           progress.end(`${workload.name}, ${variant.label}: ${formatValue(workload.unit, measurement.value)}`)
         }
       }
       sections.push(
         makeSection(
           workload,
-          variants.map((id) => summarize(workload.name, id, measurements.get(id))),
+          variants.map((id) => summarize(workload.name, id, measurements[id])),
         ),
       )
     }

@@ -16,13 +16,14 @@ import { open } from 'lmdb'
 export async function openStore(directory, variant) {
   const { sharedStructures, noSync } = variant.options
   const db = open(directory, {
-    ...(sharedStructures && { sharedStructuresKey: Symbol.for('structures') }),
-    ...(noSync && { noSync: true }),
+    ...(sharedStructures === true && { sharedStructuresKey: Symbol.for('structures') }),
+    ...(noSync === true && { noSync: true }),
   })
   return {
     get: (key) => db.get(key),
     visit(start, limit, visitor) {
-      for (const { key, value } of db.getRange(limit === 0 ? {} : { start, limit })) visitor(key, value)
+      for (const { key, value } of db.getRange(limit === 0 ? {} : { ...(start !== undefined && { start }), limit }))
+        visitor(/** @type {import('./index.mjs').Key} */ (key), value)
     },
     putBatch(rows, count) {
       db.transactionSync(() => {
@@ -58,7 +59,7 @@ export async function openStore(directory, variant) {
     },
     async makeDurable() {
       await db.flushed
-      if (noSync) syncFile(directory)
+      if (noSync === true) syncFile(directory)
     },
     close: () => db.close(),
   }

@@ -16,7 +16,9 @@ export async function openStore(directory, variant) {
   return {
     get: (key) => table.get(key),
     visit(start, limit, visitor) {
-      for (const [key, row] of table.entries(limit === 0 ? {} : { gte: start, limit })) visitor(key, row)
+      /** @type {import('nextkey').Results<[import('./index.mjs').Key, Row]>} */
+      const entries = table.entries(limit === 0 ? {} : { gte: start, limit })
+      for (const [key, row] of entries) visitor(key, row)
     },
     putBatch(rows, count) {
       db.transactionSync((tx) => {

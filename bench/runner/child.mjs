@@ -33,6 +33,7 @@ async function perform(job) {
   switch (job.task) {
     case 'measure': {
       const workload = workloads.find((candidate) => candidate.name === job.workload)
+      if (workload === undefined) throw new Error(`there is no workload ${job.workload}`)
       return workload.run({ directory: job.directory, variant, openStore, rows: job.rows, timeMs: job.timeMs, seed: job.seed })
     }
     case 'load': {

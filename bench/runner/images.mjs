@@ -32,7 +32,8 @@ export class Images {
     const directory = join(this.#root, 'images', `${format}-${image}`)
     if (existsSync(directory)) return directory
     // The variant whose writes are durable: its image survives the kill whole.
-    const variant = variants.find((candidate) => candidate.format === format).id
+    const variant = variants.find((candidate) => candidate.format === format)?.id
+    if (variant === undefined) throw new Error(`no variant has the format ${format}`)
     const unfinished = `${directory}-unfinished`
     removeDirectory(unfinished)
     if (image === 'killed') {
@@ -55,11 +56,12 @@ export class Images {
    * @returns {Promise<T>}
    */
   async withDirectory(workload, variant, work) {
-    const needsImage = workload.image !== 'none' && variant.engine !== 'bare-file'
-    if (needsImage && workload.readOnly) return work(await this.prepare(variant.format, workload.image))
+    const image =
+      workload.image === 'none' || variant.engine === 'bare-file' ? undefined : await this.prepare(variant.format, workload.image)
+    if (image !== undefined && workload.readOnly) return work(image)
     const directory = join(this.#root, 'work')
     removeDirectory(directory)
-    if (needsImage) copyDirectory(await this.prepare(variant.format, workload.image), directory)
+    if (image !== undefined) copyDirectory(image, directory)
     else mkdirSync(directory, { recursive: true })
     try {
       return await work(directory)

@@ -8,6 +8,8 @@ import { goals, openWarm, readers } from './workload.mjs'
  * must give; a sample of whole rows is compared field by field afterwards.
  */
 
+/** @typedef {(key: import('../engines/index.mjs').Key, row: import('../data/rows.mjs').Row) => void} Visitor */
+
 const pointGoals = goals({ lmdb: 1.8, 'lmdb-shared': 1.3 })
 const scanGoals = goals({ 'lmdb-shared': 2 })
 const readsPerCall = 1000
@@ -70,7 +72,7 @@ async function pointReads(context, kind) {
     run() {
       let sum = 0
       const first = call * readsPerCall
-      for (let i = first; i < first + readsPerCall; i++) sum += store.get(keyAt[i]).balance
+      for (let i = first; i < first + readsPerCall; i++) sum += store.get(keyAt[i])?.balance ?? Number.NaN
       check(sum === sumOfCall[call], `balances read by call ${call} sum to ${sum}, not ${sumOfCall[call]}`)
       checked += readsPerCall
       call = (call + 1) % calls
@@ -122,6 +124,7 @@ async function ranges(context) {
   let expected = 0
   let sum = 0
   let inOrder = true
+  /** @type {Visitor} */
   const visitor = (key, row) => {
     if (key !== expected++) inOrder = false
     sum += row.balance
@@ -154,6 +157,7 @@ async function scan(context) {
   let expected = 0
   let sum = 0
   let inOrder = true
+  /** @type {Visitor} */
   const visitor = (key, row) => {
     if (key !== expected++) inOrder = false
     sum += row.balance

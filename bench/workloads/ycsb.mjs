@@ -60,6 +60,7 @@ const mixes = {
 
 const clients = 64
 const againstNoSync = goals({ 'lmdb-nosync': 2 }, 'nextkey-write')
+/** @type {Record<string, import('./workload.mjs').Goal[]>} */
 const manyClientGoals = {
   a: [...goals({ lmdb: 5, 'lmdb-shared': 5 }), ...againstNoSync],
   b: goals({ lmdb: 4, 'lmdb-shared': 4 }),
@@ -78,7 +79,7 @@ export const ycsbWorkloads = [
     readOnly: letter === 'c',
     guarantee: letter === 'c' ? /** @type {const} */ ('reads') : /** @type {const} */ ('writes'),
     goals: letter === 'a' || letter === 'f' ? againstNoSync : [],
-    run: (context) => oneClient(context, letter),
+    run: (/** @type {import('./workload.mjs').Context} */ context) => oneClient(context, letter),
   })),
   ...['a', 'b', 'f'].map((letter) => ({
     name: `ycsb-${letter}-64`,
@@ -89,7 +90,7 @@ export const ycsbWorkloads = [
     image: /** @type {const} */ ('string'),
     guarantee: /** @type {const} */ ('writes'),
     goals: manyClientGoals[letter],
-    run: (context) => manyClients(context, letter),
+    run: (/** @type {import('./workload.mjs').Context} */ context) => manyClients(context, letter),
   })),
 ]
 
@@ -165,6 +166,7 @@ function makeModel(context) {
       let checked = 0
       for (let i = 0; i < 200; i++) {
         const start = Math.floor((i / 200) * sorted.length)
+        /** @type {import('../engines/index.mjs').Key[]} */
         const met = []
         store.visit(sorted[start], limit, (key) => met.push(key))
         const expected = sorted.slice(start, start + limit)
@@ -191,8 +193,10 @@ async function oneClient(context, letter) {
   const perCall = 256
   let next = 0
   let checked = 0
+  /** @type {import('../engines/index.mjs').Key} */
   let previous = ''
   let met = 0
+  /** @type {(key: import('../engines/index.mjs').Key, row: import('../data/rows.mjs').Row) => void} */
   const visitor = (key, row) => {
     check(key > previous && row.id === key, `the range met ${key} after ${previous}`)
     previous = key
@@ -208,7 +212,7 @@ async function oneClient(context, letter) {
         switch (operations[i]) {
           case read: {
             const row = store.get(keys[n])
-            if (row.id !== keys[n] || row.balance !== balances[n])
+            if (row?.id !== keys[n] || row?.balance !== balances[n])
               check(false, `row ${n} is ${JSON.stringify(row)}, balance must be ${balances[n]}`)
             checked++
             break
@@ -263,7 +267,7 @@ async function manyClients(context, letter) {
       if (operations[i] === read) {
         const row = store.get(keys[n])
         // A write that is under way may or may not be seen, so only the final balances are exact.
-        if (row.id !== keys[n] || row.balance < initialBalance(n)) check(false, `row ${n} is ${JSON.stringify(row)}`)
+        if (row === undefined || row.id !== keys[n] || row.balance < initialBalance(n)) check(false, `row ${n} is ${JSON.stringify(row)}`)
         checked++
       } else if (operations[i] === update) {
         await store.put(makeRow(keys[n], n, ++balances[n]))
