@@ -7,7 +7,7 @@ import type { Segment } from './segment.js'
 import type { SegmentSupply } from './segment-supply.js'
 
 /** Past this many pending bytes an append hands them to the operating system itself (D1). */
-export const MAXIMUM_PENDING = 1_048_576
+const MAXIMUM_PENDING = 1_048_576
 
 /**
  * The end of the log: frames groups into a buffer, and hands the buffer to the segments.
@@ -150,8 +150,9 @@ export class LogBuffer {
       this.#putFrame(kind, fragment, bytes, at, length, frameEnd(offset, length, bodyLength) - offset)
       at += length
     } while (at < end)
-    if (this.end >= this.#prepareAt) this.#supply.prepareAhead()
     this.#reckon()
+    // Last, for it may fail the log, and nothing must be easy then.
+    if (this.end >= this.#prepareAt) this.#supply.prepareAhead()
     return this.end as LogPosition
   }
 

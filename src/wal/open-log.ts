@@ -57,6 +57,7 @@ export class FoundLog {
   readonly #options: LogOptions
   readonly #files: FoundFiles
   #reader: LogReader | undefined
+  #begun = false
 
   /** @internal Use `openLog`. */
   constructor(environment: LogEnvironment, options: LogOptions, files: FoundFiles) {
@@ -121,6 +122,8 @@ export class FoundLog {
       'a segment is a multiple of 4 bytes and at least 8 KiB',
     )
     assert(chain.length === 0 || this.#reader?.tail === position, 'a new log begins where reading the old one ended')
+    assert(!this.#begun, 'a log is followed by one other: open it again after a failure')
+    this.#begun = true
     const kept = chain.filter((segment) => segment.header.first < position)
     const closed = kept.map(({ path, size, header }, i) => ({
       path,

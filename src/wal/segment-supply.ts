@@ -61,11 +61,6 @@ export class SegmentSupply {
     for (const file of options.unneeded) if (file !== usable[0]) this.recycle(file)
   }
 
-  /** Position up to which there are segments for what may be appended. */
-  get reservedThrough(): LogPosition {
-    return this.#next.first
-  }
-
   /** Bytes in the body of a segment. */
   get bodyLength(): number {
     return this.#segmentSize - Header.BlockSize

@@ -107,6 +107,20 @@ describe('a failed write', () => {
     expect(codeOf(() => appendGroup(log, 1, 100))).toBe('ERR_POISONED')
   })
 
+  it('of the header of the next segment closes the log as well', async () => {
+    const env = world()
+    const log = newLog(env)
+    while (log.end < 20_000) appendGroup(log, 1, 400)
+    log.syncNow()
+    await settle()
+    log.release(log.end)
+    env.fileSystem.failAt({ on: 'write', path: '.log' })
+    for (let i = 0; i < 30 && !log.poisoned; i++) appendGroup(log, 1, 400)
+    expect(log.poisoned).toBe(true)
+    expect(codeOf(() => appendGroup(log, 2, 4))).toBe('ERR_POISONED')
+    expect(codeOf(() => log.waitDurable(log.end))).toBe('ERR_COMMIT_UNKNOWN')
+  })
+
   it("is raised at once in 'write' mode", () => {
     const env = world()
     const log = newLog(env, { durability: 'write' })
