@@ -8,6 +8,8 @@
  * Both may meet: when an effect is under way asynchronously and somebody advances inline, the effect is done *again*,
  * synchronously, and the asynchronous completion is ignored when it arrives. Hence every effect must be idempotent, and what
  * it reads must stay unchanged until both are through: staging buffers of abandoned effects are not reused (`abandoned`).
+ *
+ * An effect that fails throws at the generator's `yield`: what leaves the generator is what `done` rejects with.
  */
 export interface Effect {
   runSync(): void
@@ -42,7 +44,7 @@ export class BackgroundRun {
     return this
   }
 
-  /** Does `effects` effects, or all, inline. Throws what a step throws. */
+  /** Does `effects` effects, or all, inline. Throws what a step makes of an effect that fails, or throws itself. */
   advanceSync(effects: number = Number.POSITIVE_INFINITY): void {
     for (let count = 0; count < effects && !this.finished; count++) {
       if (this.#pending === undefined) {
@@ -55,63 +57,62 @@ export class BackgroundRun {
       this.#inFlight = false
       try {
         effect.runSync()
-        if (overtaken) effect.abandoned?.()
       } catch (error) {
-        this.#fail(error)
-        throw error
+        this.#stepWithError(error)
+        continue
       }
+      if (overtaken) effect.abandoned?.()
       this.#step()
     }
   }
 
   async #drive(): Promise<void> {
-    if (this.#pending === undefined && !this.finished) {
-      try {
-        this.#step()
-      } catch {
-        return
+    try {
+      if (this.#pending === undefined && !this.finished) this.#step()
+      while (!this.finished) {
+        const effect = this.#pending as Effect
+        this.#inFlight = true
+        let failure: { error: unknown } | undefined
+        try {
+          await effect.runAsync()
+        } catch (error) {
+          failure = { error }
+        }
+        // Overtaken: somebody else did this effect again and moved on, or failed, and has reported that. What is pending now is
+        // still ours to drive.
+        if (this.finished) return
+        if (this.#pending !== effect) continue
+        this.#pending = undefined
+        this.#inFlight = false
+        if (failure === undefined) this.#step()
+        else this.#stepWithError(failure.error)
       }
-    }
-    while (!this.finished) {
-      const effect = this.#pending as Effect
-      this.#inFlight = true
-      try {
-        await effect.runAsync()
-      } catch (error) {
-        // An overtaken effect's failure is the synchronous one's to report: it did the same work again.
-        if (this.#pending === effect) this.#fail(error)
-      }
-      if (this.finished) return
-      // Overtaken: somebody else moved on. What is pending now is still ours to drive.
-      if (this.#pending !== effect) continue
-      this.#pending = undefined
-      this.#inFlight = false
-      try {
-        this.#step()
-      } catch {
-        return
-      }
+    } catch {
+      // `done` was rejected with it.
     }
   }
 
   #step(): void {
+    this.#take(() => this.#steps.next())
+  }
+
+  /** The steps learn of an effect's failure where they yielded it, and say what it means to the outside. */
+  #stepWithError(error: unknown): void {
+    this.#take(() => this.#steps.throw(error))
+  }
+
+  #take(resume: () => IteratorResult<Effect, void>): void {
     try {
-      const next = this.#steps.next()
+      const next = resume()
       if (next.done === true) {
         this.finished = true
         this.#resolve()
       } else this.#pending = next.value
     } catch (error) {
-      this.#fail(error)
+      this.finished = true
+      this.#pending = undefined
+      this.#reject(error)
       throw error
     }
-  }
-
-  #fail(error: unknown): void {
-    if (this.finished) return
-    this.finished = true
-    this.#pending = undefined
-    this.#steps.return()
-    this.#reject(error)
   }
 }

@@ -59,16 +59,10 @@ export class Checkpointer {
   }
 
   *#guarded(info: CheckpointInfo): Generator<Effect, void, void> {
-    let finished = false
     try {
       yield* this.#steps(info)
-      finished = true
     } catch (error) {
-      finished = true
       throw this.#pager.poison(error, `checkpoint ${this.#pager.completed + 1}`)
-    } finally {
-      // The driver gave up on a failed effect.
-      if (!finished) this.#pager.poison(undefined, `checkpoint ${this.#pager.completed + 1}`)
     }
   }
 

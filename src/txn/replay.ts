@@ -71,9 +71,10 @@ export class Replay {
     if (tree.findToInsert(key.bytes, key.length)) tree.replaceValue(this.#record, 0, length)
     else tree.insertAtHit(key.bytes, key.length, this.#record, 0, length)
     for (const index of table.indexes) {
+      if (old !== undefined) index.encodeEntry(old, key, this.#oldEntry)
+      // The new entry last: the index remembers the key length of the one it encoded last, and `#putEntry` stores it.
       index.encodeEntry(row, key, this.#entry)
       if (old !== undefined) {
-        index.encodeEntry(old, key, this.#oldEntry)
         if (this.#sameEntry()) continue
         this.#removeEntry(index)
       }
