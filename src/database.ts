@@ -2,6 +2,9 @@ import { EventEmitter } from 'node:events'
 import { callSite } from './base/call-site.js'
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { TableId, TreeId } from './base/ids.js'
+import { asNextkeyError, mustBeOurs } from './directory.js'
+import { describeTransaction, listLocks, type Lock, type TransactionInfo } from './introspection.js'
+import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
 import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, resolveOptions } from './options.js'
 import { type Environment, systemEnvironment } from './platform/environment.js'
@@ -9,12 +12,13 @@ import type { Range } from './range.js'
 import { Reads } from './reads.js'
 import { LoopView, type Results } from './results.js'
 import { Snapshot } from './snapshot.js'
-import { Statements } from './statements.js'
+import { PLAIN, type StatementOptions, Statements } from './statements.js'
 import { describeStatus, type Status } from './status.js'
 import { type InsertOptions, type Row, Table } from './table.js'
 import { mustKnow, mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
 import {
   checkTransactionOptions,
+  policyOf,
   type ManagedTransactionOptions,
   SyncTransaction,
   Transaction,
@@ -25,9 +29,11 @@ import { checkDatabase, type CheckReport } from './txn/check.js'
 import { encodeDefinition } from './txn/catalog.js'
 import type { Engine } from './txn/engine.js'
 import type { Want } from './txn/range-scan.js'
+import type { Steps } from './txn/row-locks.js'
 import { openEngine } from './txn/recovery.js'
 import type { TableDefinition, TableStore } from './txn/table-store.js'
 import type { Trx } from './txn/trx.js'
+import { Waits } from './waits.js'
 
 /**
  * Opens the database in a directory, making it if there is none, and recovers it if it was not closed.
@@ -70,6 +76,7 @@ export async function openWith(environment: Environment, directory: string, opti
 
 export interface DatabaseEvents {
   checkpoint: [{ number: number }]
+  deadlock: [Deadlock]
 }
 
 export class Database extends EventEmitter<DatabaseEvents> {
@@ -82,6 +89,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly statements: Statements
   /** @internal */
   readonly reads: Reads
+  /** @internal */
+  readonly waits: Waits
   readonly #lock: DirectoryLock | undefined
   readonly #handles: Map<string, Table> = new Map()
   readonly #stores: WeakMap<object, TableStore> = new WeakMap()
@@ -102,6 +111,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.#lock = lock
     this.statements = new Statements(engine)
     this.reads = new Reads(engine)
+    this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock)
+    engine.rowLocks.locks.graph.onDeadlock = (deadlock) => this.emit('deadlock', deadlock)
     this.#lastPause = engine.environment.clock.now()
     engine.checkpoints.onComplete = (number) => this.emit('checkpoint', { number })
     // What is committed but not yet on disk, under 'write' and 'lazy', is made durable when the process ends in an orderly way.
@@ -163,7 +174,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     const trx = engine.begin('read-committed')
     let position: number
     try {
-      this.statements.insert(trx, catalog.table, encodeDefinition(definition), shape.name, undefined)
+      this.statements.insert(trx, catalog.table, encodeDefinition(definition), shape.name, PLAIN).next()
       position = engine.commit(trx)
     } catch (error) {
       engine.rollback(trx)
@@ -204,7 +215,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   async #attempt<T>(work: (tx: Transaction) => Promise<T> | T, options: TransactionOptions, signal: AbortSignal | undefined): Promise<T> {
-    const core = new TransactionCore(this, options)
+    const core = new TransactionCore(this, options, signal)
     const tx = new Transaction(core)
     try {
       const result = await work(tx)
@@ -280,15 +291,19 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   /** @internal One statement as a transaction of its own. */
-  async autocommit<T>(statement: (trx: Trx) => T): Promise<T> {
+  async autocommit<T>(statement: (trx: Trx) => Steps<T>): Promise<T> {
     this.mustBeOpen()
     const trx = this.engine.begin(this.options.isolation)
     let result: T
     try {
-      result = statement(trx)
+      const steps = statement(trx)
+      const first = steps.next()
+      if (first.done === true) result = first.value
+      else result = await this.waits.finish(steps, first.value, { timeout: this.options.lockWaitTimeout, signal: undefined })
     } catch (error) {
+      const judged = this.engine.judge(error)
       this.#giveUp(trx)
-      throw error
+      throw judged
     }
     await this.#commitTrx(trx)
     const pause = this.pause()
@@ -306,58 +321,31 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   /** @internal insert(row, options) or insert(key, value, options), by the table's kind. */
-  insertInto(trx: Trx, table: object, args: unknown[]): unknown {
+  insertInto(trx: Trx, table: object, args: unknown[]): Steps<unknown> {
     const store = this.storeOf(table)
     const beside = store.keyPaths === null && !(store.definition.autoIncrement && args.length < 2)
     const [key, value, options] = beside ? args : [undefined, args[0], args[1]]
-    return this.statements.insert(trx, store, value, key, insertOptions(options).onDuplicate)
+    return this.statements.insert(trx, store, value, key, insertOptions(options))
   }
 
   /** @internal */
-  putInto(trx: Trx, table: object, args: unknown[]): unknown {
+  putInto(trx: Trx, table: object, args: unknown[]): Steps<unknown> {
     const store = this.storeOf(table)
-    return store.keyPaths === null ? this.statements.put(trx, store, args[1], args[0]) : this.statements.put(trx, store, args[0], undefined)
+    return store.keyPaths === null ? this.statements.put(trx, store, args[1], args[0], PLAIN) : this.statements.put(trx, store, args[0], undefined, PLAIN)
   }
 
   /** @internal */
-  async insertMany<R>(table: Table<R>, rows: Iterable<Row<R>>, options: InsertOptions<R> | undefined): Promise<unknown[]> {
-    const keys: unknown[] = []
-    await this.#insertAll(table, rows, options, (key) => keys.push(key))
-    return keys
+  insertMany<R>(table: Table<R>, rows: Iterable<Row<R>>, options: InsertOptions<R> | undefined): Promise<unknown[]> {
+    return this.transaction(async (tx) => {
+      const keys: unknown[] = []
+      for (const row of rows) keys.push(await tx.insert(table, row, options))
+      return keys
+    })
   }
 
   /** @internal */
   async insertFrom<R>(table: Table<R>, rows: AsyncIterable<Row<R>> | Iterable<Row<R>>, options: InsertOptions<R> | undefined): Promise<number> {
-    let count = 0
-    await this.#insertAll(table, rows, options, (key) => {
-      if (key !== undefined) count++
-    })
-    return count
-  }
-
-  async #insertAll<R>(
-    table: Table<R>,
-    rows: AsyncIterable<Row<R>> | Iterable<Row<R>>,
-    options: InsertOptions<R> | undefined,
-    done: (key: unknown) => void,
-  ): Promise<void> {
-    this.mustBeOpen()
-    const { onDuplicate } = insertOptions(options)
-    const store = this.storeOf(table)
-    const core = new TransactionCore(this, {})
-    try {
-      for await (const row of rows) {
-        core.mustBeOpen()
-        done(this.statements.insert(core.trx, store, row, undefined, onDuplicate))
-        const pause = this.pause()
-        if (pause !== undefined) await pause
-      }
-      core.mustBeOpen()
-    } catch (error) {
-      core.rollback('was rolled back because a row could not be inserted')
-      throw error
-    }
-    await this.commit(core)
+    return this.transaction(async (tx) => (await tx.insertFrom(table, rows, options)).count)
   }
 
   /** @internal A range read that shows what is committed when its loop begins. */
@@ -399,6 +387,30 @@ export class Database extends EventEmitter<DatabaseEvents> {
   async check(): Promise<CheckReport> {
     this.mustBeOpen()
     return this.#track(checkDatabase(this.engine))
+  }
+
+  /** Every lock held or waited for, table locks first. */
+  locks(): Lock[] {
+    return listLocks(this.engine)
+  }
+
+  /** Transactions that are open. */
+  transactions(): TransactionInfo[] {
+    return Array.from(this.#transactions, (core) => describeTransaction(this.engine, core.trx))
+  }
+
+  /** The last deadlock, with every transaction, lock and wait in it; `String()` of it reads like InnoDB's. */
+  get latestDeadlock(): Deadlock | undefined {
+    return this.engine.rowLocks.locks.latestDeadlock ?? undefined
+  }
+
+  /** Resolves when nothing is left to purge but what an open view may need. */
+  async purge(): Promise<void> {
+    this.mustBeOpen()
+    while (this.engine.purging.hasWork && this.engine.failure === undefined) {
+      this.engine.purging.payAll()
+      await this.engine.environment.clock.macrotask()
+    }
   }
 
   status(): Status {
@@ -472,50 +484,20 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 }
 
-function insertOptions(options: unknown): InsertOptions {
-  if (options === undefined) return {}
+function insertOptions(options: unknown): StatementOptions {
+  if (options === undefined) return PLAIN
   if (typeof options !== 'object' || options === null) throw new InvalidArgumentError(`the options of insert() are an object, not ${describe(options)}`)
   mustKnow(options, INSERT_OPTIONS, 'insert()')
-  const { onDuplicate } = options as InsertOptions
+  const { onDuplicate, onReplaced, wait } = options as InsertOptions
   if (onDuplicate !== undefined && onDuplicate !== 'ignore' && onDuplicate !== 'replace' && typeof onDuplicate !== 'function') {
     throw new InvalidArgumentError(`onDuplicate is 'ignore', 'replace' or a function, not ${describe(onDuplicate)}`, { onDuplicate })
   }
-  return options as InsertOptions
+  return { onDuplicate, onReplaced, policy: policyOf(wait === undefined ? {} : { wait }) }
 }
 
-/** Makes the directory, unless something else lives there. */
-function mustBeOurs({ fileSystem }: Environment, path: string): void {
-  let names: string[]
-  try {
-    names = fileSystem.list(path)
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code !== 'ENOENT') throw asNextkeyError(cause, path)
-    fileSystem.makeDirectory(path)
-    return
-  }
-  if (names.includes('nextkey.db')) return
-  const strangers = names.filter((name) => !OUR_NAMES.has(name))
-  if (strangers.length === 0) return
-  throw new NextkeyError(
-    'ERR_NOT_A_DATABASE',
-    `${path} holds other files (${strangers.slice(0, 3).join(', ')}${strangers.length > 3 ? ', …' : ''}) and no database: give nextkey a directory of its own`,
-    { details: { directory: path, found: strangers } },
-  )
-}
-
-function asNextkeyError(error: unknown, path: string): unknown {
-  if (error instanceof NextkeyError) return error
-  const code = (error as { code?: unknown } | null)?.code
-  if (typeof code !== 'string') return error
-  const full = code === 'ENOSPC' || code === 'EDQUOT'
-  return new NextkeyError(full ? 'ERR_DISK_FULL' : 'ERR_IO', `cannot open the database in ${path}: ${(error as Error).message}`, { cause: error, details: { directory: path } })
-}
-
-/** What an opening that was interrupted may have left. */
-const OUR_NAMES = new Set(['nextkey.lock', 'nextkey.db.new', 'wal'])
-const BEGIN_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow'])
-const MANAGED_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'retries', 'signal'])
-const INSERT_OPTIONS: ReadonlySet<string> = new Set(['onDuplicate'])
+const BEGIN_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly'])
+const MANAGED_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly', 'retries', 'signal'])
+const INSERT_OPTIONS: ReadonlySet<string> = new Set(['onDuplicate', 'onReplaced', 'wait'])
 const OPERATIONS_PER_TURN = 1000
 const MS_PER_TURN = 5
 const LONGEST_BACK_OFF = 100

@@ -1,5 +1,6 @@
 import { describe, InvalidArgumentError } from './base/errors.js'
 import { encodeCompound, encodeKey, encodePrefix, encodePrefixUpperBound, KeyBuffer } from './codec/key-encoding.js'
+import type { LockRange } from './txn/locking-scan.js'
 import type { KeyRange } from './txn/range-scan.js'
 
 /**
@@ -25,6 +26,8 @@ export interface Range {
 export interface KeyShape {
   /** Several key paths: a key is an array of their values. */
   readonly compound: boolean
+  /** Number of key paths; 1 for out-of-line keys. */
+  readonly parts: number
   /** For messages: "table 'accounts'" or "index 'owner' of table 'accounts'". */
   readonly name: string
 }
@@ -32,8 +35,25 @@ export interface KeyShape {
 export const RANGE_OPTIONS: ReadonlySet<string> = new Set(['gt', 'gte', 'lt', 'lte', 'eq', 'prefix', 'reverse', 'limit'])
 
 /** Checks and encodes. Raises ERR_INVALID_ARGUMENT, ERR_INVALID_KEY, ERR_KEY_TOO_LONG. */
-export function encodeRange(range: Range, shape: KeyShape): KeyRange {
+export function encodeRange(range: Range, shape: KeyShape): LockRange {
   checkRange(range, shape)
+  const { eq, prefix, gte, lte } = range
+  const flags = {
+    exact: eq !== undefined || prefix !== undefined,
+    whole: (eq !== undefined && isWhole(eq, shape)) || (prefix !== undefined && shape.compound && isWhole(prefix, shape)),
+    fromWhole: gte !== undefined && isWhole(gte, shape),
+    toWhole: lte !== undefined && isWhole(lte, shape),
+  }
+  return { ...flags, ...encodeBounds(range, shape) }
+}
+
+/** Whether the key has all its elements, none of them null: a unique index has it once at most. */
+function isWhole(key: unknown, shape: KeyShape): boolean {
+  if (!shape.compound) return key !== null
+  return Array.isArray(key) && key.length === shape.parts && !key.includes(null)
+}
+
+function encodeBounds(range: Range, shape: KeyShape): KeyRange {
   if (range.eq !== undefined) return { ...lowerBound(range.eq, shape), ...upperBound(range.eq, shape) }
   if (range.prefix !== undefined) {
     const lower = new KeyBuffer()

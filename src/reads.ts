@@ -81,6 +81,9 @@ export class Reads {
 }
 
 export function shapeOf(table: TableStore, index: IndexStore | undefined): KeyShape {
-  if (index === undefined) return { compound: Array.isArray(table.definition.key), name: `table '${table.name}'` }
-  return { compound: index.definition.on.length > 1, name: `index '${index.definition.name}' of table '${table.name}'` }
+  if (index === undefined) {
+    const { key } = table.definition
+    return { compound: Array.isArray(key), parts: Array.isArray(key) ? key.length : 1, name: `table '${table.name}'` }
+  }
+  return { compound: index.definition.on.length > 1, parts: index.definition.on.length, name: `index '${index.definition.name}' of table '${table.name}'` }
 }

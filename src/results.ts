@@ -19,6 +19,7 @@ export class Results<T> implements IterableIterator<T> {
   #given = 0
   #batchSize = FIRST_BATCH
   #ended = false
+  #matches: ((row: unknown) => boolean) | undefined
 
   /** @internal */
   constructor(engine: Engine, limit: number | undefined, open: () => ResultSource) {
@@ -48,6 +49,11 @@ export class Results<T> implements IterableIterator<T> {
     this.#end()
   }
 
+  /** @internal Only what matches is delivered, and counts towards the limit. */
+  keep(matches: (row: unknown) => boolean): void {
+    this.#matches = matches
+  }
+
   /** The rest, as an array. */
   toArray(): T[] {
     const rows = this.#batch.slice(this.#at)
@@ -60,14 +66,19 @@ export class Results<T> implements IterableIterator<T> {
 
   #refill(): boolean {
     if (this.#ended) return false
-    const want = Math.min(this.#batchSize, this.#limit - this.#given)
+    // With a condition a batch may hold more than its matches: they are cut below.
+    const want = this.#matches === undefined ? Math.min(this.#batchSize, this.#limit - this.#given) : this.#limit > this.#given ? this.#batchSize : 0
     if (want <= 0) return false
     this.#engine.mustRead()
     this.#source ??= this.#open()
     if (this.#source.scan.done) return false
     this.#source.check()
-    const batch: T[] = []
-    this.#source.scan.fill(batch, want)
+    let batch: T[] = []
+    do {
+      this.#source.scan.fill(batch, want)
+      if (this.#matches !== undefined) batch = batch.filter(this.#matches)
+    } while (batch.length === 0 && !this.#source.scan.done)
+    if (batch.length > this.#limit - this.#given) batch.length = this.#limit - this.#given
     this.#batch = batch
     this.#at = 0
     this.#given += batch.length

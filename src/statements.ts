@@ -1,10 +1,15 @@
 import { describe, DuplicateKeyError, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import { NO_PAGE } from './base/ids.js'
-import { KeyBuffer } from './codec/key-encoding.js'
+import { decodeCompound, decodeKey, KeyBuffer } from './codec/key-encoding.js'
+import { LockMode } from './lock/lock-modes.js'
 import { encodeShaped } from './range.js'
 import type { Engine } from './txn/engine.js'
+import { LockingScan, type ScanRequest } from './txn/locking-scan.js'
 import { OverflowWriter } from './txn/overflow.js'
-import { needsOverflow, type RowImage } from './txn/row-writer.js'
+import { Want } from './txn/range-scan.js'
+import type { Steps, WaitPolicy } from './txn/row-locks.js'
+import { decodeTableKey } from './txn/row-reader.js'
+import { needsOverflow } from './txn/row-writer.js'
 import type { TableStore } from './txn/table-store.js'
 import { markOf, type Trx } from './txn/trx.js'
 
@@ -17,167 +22,266 @@ export type OnDuplicate<Row = unknown> =
   /** Change the row that is there (ON DUPLICATE KEY UPDATE). */
   | ((old: Row) => Row)
 
-/** A row on its way in: encoded, its key and entries checked, before anything is touched. */
-interface Prepared {
-  readonly key: KeyBuffer
-  readonly image: RowImage
-  /** What the stored bytes decode to; undefined where nothing needs it. */
-  row: unknown
+/** What the statements of a transaction take beside the row. */
+export interface StatementOptions {
+  onDuplicate: OnDuplicate | undefined
+  /** Told each row that is removed to make place for a new one. */
+  onReplaced: ((row: never) => void) | undefined
+  policy: WaitPolicy
 }
 
+export const PLAIN: StatementOptions = { onDuplicate: undefined, onReplaced: undefined, policy: 'wait' }
+
+/** Rows that a locking range statement works on. */
+export type Target = Omit<ScanRequest, 'changes' | 'mode' | 'covering'>
+
 /**
- * The statements that change one row, synchronous, each atomic: whatever is raised inside, the statement is undone and the
- * transaction goes on. What users' calls, in all three forms, come down to.
+ * The statements, each atomic: whatever is raised inside, the statement is undone and the transaction goes on. They are steps that may
+ * wait for locks; what users' calls, in all three forms, come down to.
  */
 export class Statements {
   readonly #engine: Engine
-  readonly #key: KeyBuffer = new KeyBuffer()
   readonly #entry: KeyBuffer = new KeyBuffer()
-  readonly #image: RowImage = { bytes: new Uint8Array(0), start: 0, end: 0, chain: NO_PAGE }
-  readonly #prepared: Prepared = { key: this.#key, image: this.#image, row: undefined }
 
   constructor(engine: Engine) {
     this.#engine = engine
   }
 
-  /** Returns the row's key; with onDuplicate 'ignore' and a row in the way, undefined. */
-  insert(trx: Trx, table: TableStore, row: unknown, key: unknown, onDuplicate: OnDuplicate | undefined): unknown {
-    this.#engine.mustWrite()
-    const [given, keyGiven] = this.#withGeneratedKey(table, row, key)
-    const prepared = this.#prepare(table, given, keyGiven)
-    const mark = markOf(trx)
-    try {
-      return this.#insertPrepared(trx, table, prepared, onDuplicate)
-    } catch (error) {
-      // Rows that were replaced on the way come back.
-      if (this.#engine.broken === undefined) this.#engine.undoTo(trx, mark)
-      throw error
-    }
-  }
-
-  #insertPrepared(trx: Trx, table: TableStore, prepared: Prepared, onDuplicate: OnDuplicate | undefined): unknown {
-    for (;;) {
-      try {
-        prepared.image.chain = NO_PAGE
-        this.#write(trx, () => this.#engine.writer.insert(trx, table, prepared.key, this.#place(trx, table, prepared), prepared.row))
-        return this.#finishInsert(table, prepared)
-      } catch (error) {
-        if (!(error instanceof DuplicateKeyError) || onDuplicate === undefined) throw error
-        if (onDuplicate === 'ignore') return undefined
-        if (onDuplicate !== 'replace') return this.#updateDuplicate(trx, table, error, onDuplicate)
-        this.#deleteEncoded(trx, table, error.existing)
-      }
-    }
-  }
-
-  /** Inserts the row, or replaces the one with the same key. Returns the key. */
-  put(trx: Trx, table: TableStore, row: unknown, key: unknown): unknown {
-    this.#engine.mustWrite()
-    const [given, keyGiven] = this.#withGeneratedKey(table, row, key)
-    const prepared = this.#prepare(table, given, keyGiven)
-    this.#write(trx, () => {
-      const image = this.#place(trx, table, prepared)
-      if (!this.#engine.writer.update(trx, table, prepared.key, image, prepared.row)) {
-        this.#engine.writer.insert(trx, table, prepared.key, image, prepared.row)
-      }
-    })
-    return this.#finishInsert(table, prepared)
-  }
-
-  /** Changes the row with this key: by the fields of a patch, or to what the function makes of it. False if there is none. */
-  update(trx: Trx, table: TableStore, key: unknown, change: object | ((row: never) => unknown)): boolean {
-    this.#engine.mustWrite()
-    if (typeof change !== 'function') mustBePatch(table, change)
-    this.#encodeKey(table, key, this.#key)
-    if (!this.#engine.writer.claim(trx, table, this.#key)) return false
-    const old = this.#engine.reader.get(table, this.#key, 'newest')
-    const oldKey = this.#key.toBytes()
-    const row = typeof change === 'function' ? (change as (row: unknown) => unknown)(old) : patched(table, old, change)
-    const prepared = this.#prepare(table, row, table.keyPaths === null ? key : undefined)
-    if (sameKey(oldKey, prepared.key)) {
-      return this.#write(trx, () => this.#engine.writer.update(trx, table, prepared.key, this.#place(trx, table, prepared), prepared.row))
-    }
-    return this.#write(trx, () => {
-      const before = new KeyBuffer()
-      before.set(oldKey, 0, oldKey.length)
-      if (!this.#engine.writer.delete(trx, table, before)) return false
-      this.#engine.writer.insert(trx, table, prepared.key, this.#place(trx, table, prepared), prepared.row)
-      return true
-    })
-  }
-
-  delete(trx: Trx, table: TableStore, key: unknown): boolean {
-    this.#engine.mustWrite()
-    this.#encodeKey(table, key, this.#key)
-    return this.#write(trx, () => this.#engine.writer.delete(trx, table, this.#key))
-  }
-
-  /** Encodes a primary key as users write it. Raises ERR_INVALID_KEY, ERR_KEY_TOO_LONG. */
-  #encodeKey(table: TableStore, key: unknown, target: KeyBuffer): void {
-    encodeTableKey(table, key, target)
-  }
-
-  /** Runs one statement's row operations; on any error they are undone. */
-  #write<T>(trx: Trx, operations: () => T): T {
+  /** Runs the steps of one statement; on any error they are undone. */
+  *atomically<T>(trx: Trx, steps: Steps<T>): Steps<T> {
     const engine = this.#engine
     const mark = markOf(trx)
     try {
-      const result = engine.attempt(operations)
+      const result = yield* steps
       engine.payDebts()
       return result
-    } catch (error) {
+    } catch (caught) {
+      const error = engine.judge(caught)
       if (engine.broken === undefined) engine.undoTo(trx, mark)
       throw error
+    } finally {
+      trx.owner.inheritsAll = false
     }
   }
 
-  #deleteEncoded(trx: Trx, table: TableStore, key: unknown): void {
-    const encoded = new KeyBuffer()
-    this.#encodeKey(table, key, encoded)
-    this.#write(trx, () => this.#engine.writer.delete(trx, table, encoded))
+  /** Returns the row's key; undefined if it was left out for a row in the way; the key of the row changed instead. */
+  *insert(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
+    this.#engine.mustWrite()
+    const [given, keyGiven] = this.#withGeneratedKey(table, row, key)
+    const { writer } = this.#engine
+    const { onDuplicate } = options
+    const exclusive = onDuplicate !== undefined && onDuplicate !== 'ignore'
+    for (;;) {
+      const stored = this.#prepare(table, given, keyGiven)
+      const inserted = this.#finishInsert(table)
+      const mark = markOf(trx)
+      try {
+        this.#place(trx, table)
+        yield* writer.insert(trx, table, stored, exclusive)
+        return inserted
+      } catch (caught) {
+        if (!(caught instanceof DuplicateKeyError) || onDuplicate === undefined) throw caught
+        // The insert got as far as the index with the duplicate: what it did before goes, leaving gap locks (R4).
+        this.#engine.undoTo(trx, mark)
+        if (onDuplicate === 'ignore') return undefined
+        if (typeof onDuplicate === 'function') {
+          yield* this.#change(trx, table, caught.existing, onDuplicate as (row: unknown) => unknown)
+          return caught.existing
+        }
+        if (yield* this.#replaceDuplicate(trx, table, caught, given, keyGiven, options)) return inserted
+      }
+    }
   }
 
-  #updateDuplicate(trx: Trx, table: TableStore, duplicate: DuplicateKeyError, change: (old: unknown) => unknown): unknown {
-    this.update(trx, table, duplicate.existing, change as (row: never) => unknown)
-    return duplicate.existing
+  /** REPLACE: the row in the way becomes the new one, or, while more unique indexes follow, is deleted, and the insert tried again. */
+  *#replaceDuplicate(trx: Trx, table: TableStore, duplicate: DuplicateKeyError, row: unknown, key: unknown, options: StatementOptions): Steps<boolean> {
+    const { writer, reader } = this.#engine
+    this.#encodeKey(table, duplicate.existing)
+    if ((yield* writer.lock(trx, table, LockMode.X, 'wait')) !== true) return false
+    const old = writer.key.toBytes()
+    options.onReplaced?.(reader.get(table, writer.key, 'newest') as never)
+    const unique = table.indexes.filter((index) => index.definition.unique)
+    const last = unique.at(-1)?.definition.name ?? 'PRIMARY'
+    if (duplicate.index !== last) {
+      writer.key.set(old, 0, old.length)
+      yield* writer.delete(trx, table)
+      return false
+    }
+    yield* this.#store(trx, table, old, row, key)
+    return true
+  }
+
+  /** Inserts the row, or replaces the one with the same key. Returns the key. */
+  *put(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
+    this.#engine.mustWrite()
+    const { writer, reader } = this.#engine
+    const [given, keyGiven] = this.#withGeneratedKey(table, row, key)
+    for (;;) {
+      const stored = this.#prepare(table, given, keyGiven)
+      const result = this.#finishInsert(table)
+      if (reader.has(table, writer.key, 'newest')) {
+        if ((yield* writer.lock(trx, table, LockMode.X, options.policy)) === true) {
+          this.#place(trx, table)
+          yield* writer.update(trx, table, stored)
+          return result
+        }
+        continue
+      }
+      const mark = markOf(trx)
+      try {
+        this.#place(trx, table)
+        yield* writer.insert(trx, table, stored, true)
+        return result
+      } catch (caught) {
+        if (!(caught instanceof DuplicateKeyError) || caught.index !== 'PRIMARY') throw caught
+        this.#engine.undoTo(trx, mark)
+      }
+    }
+  }
+
+  /** Changes the row with this key: by the fields of a patch, or to what the function makes of it. False if there is none. */
+  *update(trx: Trx, table: TableStore, key: unknown, change: object | ((row: never) => unknown), policy: WaitPolicy): Steps<boolean> {
+    this.#engine.mustWrite()
+    if (typeof change !== 'function') mustBePatch(table, change)
+    const apply = typeof change === 'function' ? (change as (row: unknown) => unknown) : (old: unknown) => patched(table, old, change)
+    return yield* this.#change(trx, table, key, apply, policy)
+  }
+
+  *#change(trx: Trx, table: TableStore, key: unknown, apply: (row: unknown) => unknown, policy: WaitPolicy = 'wait'): Steps<boolean> {
+    const { writer, reader } = this.#engine
+    this.#encodeKey(table, key)
+    if ((yield* writer.lock(trx, table, LockMode.X, policy)) !== true) return false
+    const old = writer.key.toBytes()
+    yield* this.#store(trx, table, old, apply(reader.get(table, writer.key, 'newest')), key)
+    return true
+  }
+
+  /** Puts a row in the place of the one at the encoded key `old`, which is locked. Its own key may be another. */
+  *#store(trx: Trx, table: TableStore, old: Uint8Array, row: unknown, key: unknown): Steps<void> {
+    const { writer } = this.#engine
+    let stored = this.#prepare(table, row, table.keyPaths === null ? key : undefined)
+    if (sameKey(old, writer.key)) {
+      this.#place(trx, table)
+      yield* writer.update(trx, table, stored)
+      return
+    }
+    writer.key.set(old, 0, old.length)
+    yield* writer.delete(trx, table)
+    stored = this.#prepare(table, row, undefined)
+    this.#place(trx, table)
+    yield* writer.insert(trx, table, stored, false)
+  }
+
+  *delete(trx: Trx, table: TableStore, key: unknown, policy: WaitPolicy): Steps<boolean> {
+    this.#engine.mustWrite()
+    const { writer } = this.#engine
+    this.#encodeKey(table, key)
+    if ((yield* writer.lock(trx, table, LockMode.X, policy)) !== true) return false
+    yield* writer.delete(trx, table)
+    return true
+  }
+
+  /** The newest row with this key, locked. */
+  *get(trx: Trx, table: TableStore, key: unknown, mode: LockMode, policy: WaitPolicy): Steps<unknown> {
+    const { writer, reader } = this.#engine
+    this.#engine.mustRead()
+    this.#encodeKey(table, key)
+    return (yield* writer.lock(trx, table, mode, policy)) === true ? reader.get(table, writer.key, 'newest') : undefined
+  }
+
+  /** Rows, or keys alone, of a range, locked. */
+  *collect(trx: Trx, target: Target, mode: LockMode, want: Want): Steps<unknown[]> {
+    this.#engine.mustRead()
+    const covering = want === Want.Keys || want === Want.PrimaryKeys
+    const scan = this.#scan(trx, { ...target, mode, covering, changes: false })
+    const out: unknown[] = []
+    while (yield* scan.next()) out.push(resultOf(scan, target, want))
+    return out
+  }
+
+  /** Changes every matching row; returns how many there were. */
+  *updateRange(trx: Trx, target: Target, change: (row: never) => unknown): Steps<number> {
+    this.#engine.mustWrite()
+    const { writer } = this.#engine
+    const { table, index } = target
+    const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true })
+    // A row that moves in the index being scanned is changed when the scan is over: it must not be met again (Halloween).
+    const moving: [key: Uint8Array, row: unknown][] = []
+    let count = 0
+    for (; yield* scan.next(); count++) {
+      const key = scan.key.toBytes()
+      const entry = scan.entryKey.toBytes()
+      const row = change(scan.row as never)
+      const stored = this.#prepare(table, row, table.keyPaths === null ? decodeTableKey(table, key, 0, key.length) : undefined)
+      if (index !== undefined) index.encodeEntry(stored, writer.key, this.#entry)
+      if (!sameKey(key, writer.key) || (index !== undefined && !sameKey(entry, this.#entry))) moving.push([key, row])
+      else {
+        this.#place(trx, table)
+        yield* writer.update(trx, table, stored)
+      }
+    }
+    for (const [key, row] of moving) yield* this.#store(trx, table, key, row, undefined)
+    return count
+  }
+
+  /** Deletes every matching row; returns how many there were. */
+  *deleteRange(trx: Trx, target: Target): Steps<number> {
+    this.#engine.mustWrite()
+    const { writer } = this.#engine
+    const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true })
+    let count = 0
+    for (; yield* scan.next(); count++) {
+      writer.key.set(scan.key.bytes, 0, scan.key.length)
+      yield* writer.delete(trx, target.table)
+    }
+    return count
+  }
+
+  #scan(trx: Trx, request: ScanRequest): LockingScan {
+    const { pager, reader, rowLocks } = this.#engine
+    return new LockingScan(pager, reader, rowLocks, trx, request)
+  }
+
+  #encodeKey(table: TableStore, key: unknown): void {
+    encodeTableKey(table, key, this.#engine.writer.key)
   }
 
   /**
-   * Encodes a row and its key, and tries every index key of it, so that bad input fails here. Keys are taken from what the
-   * stored bytes decode to (D5). The result is good until the next call.
+   * Encodes a row and its key into the writer's scratch, and tries every index key of it, so that bad input fails here. Keys are
+   * taken from what the stored bytes decode to (D5), which is returned where something needs it.
    */
-  #prepare(table: TableStore, row: unknown, key: unknown): Prepared {
+  #prepare(table: TableStore, row: unknown, key: unknown): unknown {
     const { codec, keyPaths } = table
+    const { writer } = this.#engine
     if (row === undefined) throw new InvalidArgumentError(`a value to store in table '${table.name}' is missing`, undefined, 'ERR_INVALID_ROW')
     codec.encode(row)
-    const image = this.#image
+    const { image } = writer
     image.bytes = codec.bytes
     image.start = codec.start
     image.end = codec.end
     image.chain = NO_PAGE
-    const prepared = this.#prepared
-    prepared.row = keyPaths === null && table.indexes.length === 0 ? undefined : codec.decode(codec.bytes, codec.start, codec.end)
-    if (keyPaths === null) this.#encodeKey(table, key, this.#key)
+    const stored = keyPaths === null && table.indexes.length === 0 ? undefined : codec.decode(codec.bytes, codec.start, codec.end)
+    if (keyPaths === null) this.#encodeKey(table, key)
     else {
-      this.#key.reset()
-      keyPaths.appendPrimaryKey(prepared.row, this.#key)
+      writer.key.reset()
+      keyPaths.appendPrimaryKey(stored, writer.key)
     }
-    for (const index of table.indexes) index.encodeEntry(prepared.row, this.#key, this.#entry)
-    return prepared
+    for (const index of table.indexes) index.encodeEntry(stored, writer.key, this.#entry)
+    this.#engine.pager.beginOperation()
+    return stored
   }
 
   /** A row too long for a leaf goes to an overflow chain first. */
-  #place(trx: Trx, table: TableStore, prepared: Prepared): RowImage {
-    const { image, key } = prepared
-    if (image.chain !== NO_PAGE || !needsOverflow(key.length, image.end - image.start)) return image
+  #place(trx: Trx, table: TableStore): void {
     const { pager, writer, system } = this.#engine
+    const { image, key } = writer
+    if (image.chain !== NO_PAGE || !needsOverflow(key.length, image.end - image.start)) return
     system.startWriting(trx)
     pager.beginOperation()
     const chain = new OverflowWriter(pager, table.definition.tree, image.bytes, image.start, image.end)
     writer.noteChain(trx, chain.firstExtent)
     chain.step(Number.POSITIVE_INFINITY)
     image.chain = chain.firstExtent
-    return image
   }
 
   /** A row without its auto-increment key gets the next value. */
@@ -198,9 +302,10 @@ export class Statements {
     return value
   }
 
-  #finishInsert(table: TableStore, prepared: Prepared): unknown {
+  /** The key as users see it; an explicit one moves the counter. */
+  #finishInsert(table: TableStore): unknown {
     const { autoIncrement } = table.definition
-    const key = this.#engine.reader.decodePrimaryKey(table, prepared.key)
+    const key = this.#engine.reader.decodePrimaryKey(table, this.#engine.writer.key)
     if (autoIncrement && typeof key === 'number' && key >= table.counter && Number.isSafeInteger(key)) {
       table.counter = key + 1
       this.#engine.counterMoved(table)
@@ -209,9 +314,19 @@ export class Statements {
   }
 }
 
+function resultOf(scan: LockingScan, { table, index }: Target, want: Want): unknown {
+  if (want === Want.Values) return scan.row
+  const primary = decodeTableKey(table, scan.key.bytes, 0, scan.key.length)
+  if (want === Want.PrimaryKeys) return primary
+  const { bytes } = scan.entryKey
+  const key = index === undefined ? primary : index.definition.on.length === 1 ? decodeKey(bytes, 0, scan.indexKeyLength) : decodeCompound(bytes, 0, scan.indexKeyLength)
+  return want === Want.Keys ? key : [key, scan.row]
+}
+
 /** Encodes a primary key as users write it. */
 export function encodeTableKey(table: TableStore, key: unknown, target: KeyBuffer): void {
-  encodeShaped(key, { compound: Array.isArray(table.definition.key), name: `table '${table.name}'` }, target)
+  const path = table.definition.key
+  encodeShaped(key, { compound: Array.isArray(path), parts: Array.isArray(path) ? path.length : 1, name: `table '${table.name}'` }, target)
 }
 
 function mustBePatch(table: TableStore, patch: unknown): void {

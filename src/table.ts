@@ -12,6 +12,10 @@ export type Row<R> = R extends object ? { [Field in keyof R]: R[Field] } | Omit<
 export interface InsertOptions<R = unknown> {
   /** What to do when a row with the same key, or the same key in a unique index, is there. Left out: DuplicateKeyError. */
   onDuplicate?: OnDuplicate<R>
+  /** With 'replace': told each row that is removed to make place for the new one. */
+  onReplaced?: (row: R) => void
+  /** 'nowait': ERR_LOCK_NOT_AVAILABLE instead of a wait for a lock; a number: milliseconds per wait. */
+  wait?: 'nowait' | number
 }
 
 /**
@@ -98,12 +102,12 @@ export class Table<R = unknown> {
 
   /** Changes some fields, or makes a new row of the old one. Resolves to whether there was one. */
   update(key: unknown, change: Partial<R> | ((row: R) => R)): Promise<boolean> {
-    return this.#db.autocommit((trx) => this.#db.statements.update(trx, this.#db.storeOf(this), key, change as object))
+    return this.#db.autocommit((trx) => this.#db.statements.update(trx, this.#db.storeOf(this), key, change as object, 'wait'))
   }
 
   /** Resolves to whether there was a row. */
   delete(key: unknown): Promise<boolean> {
-    return this.#db.autocommit((trx) => this.#db.statements.delete(trx, this.#db.storeOf(this), key))
+    return this.#db.autocommit((trx) => this.#db.statements.delete(trx, this.#db.storeOf(this), key, 'wait'))
   }
 
   /** Key, indexes and the rest, as the table was made. */

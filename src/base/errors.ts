@@ -101,6 +101,20 @@ export class ConflictError extends NextkeyError {
   }
 }
 
+/** A lock was not free, and the statement was told not to wait, or could not: NOWAIT, or a synchronous transaction. */
+export class LockNotAvailableError extends NextkeyError {
+  constructor() {
+    super('ERR_LOCK_NOT_AVAILABLE', 'the lock is held by another transaction and this statement does not wait: try again when that has ended', { retryable: true })
+  }
+}
+
+/** A lock was waited for until the time was over. The statement was undone, the transaction goes on. */
+export class LockWaitTimeoutError extends NextkeyError {
+  constructor(held: string) {
+    super('ERR_LOCK_WAIT_TIMEOUT', `the lock was not free within lockWaitTimeout${held}: the statement was undone; try it again, or roll back`, { retryable: true })
+  }
+}
+
 export class DirectoryLockedError extends NextkeyError {
   /** What is known of the holder; fields are missing where it could not be read. */
   readonly holder: Readonly<Record<string, unknown>>

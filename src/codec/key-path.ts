@@ -1,5 +1,5 @@
 import { describe, InvalidArgumentError } from '../base/errors.js'
-import { encodeCompound, encodeKey, type KeyBuffer } from './key-encoding.js'
+import { encodeCompound, encodeKey, type KeyBuffer, skipElement } from './key-encoding.js'
 
 /*
  * Key paths say where in a row its key, or an index key, stands. They are declarative, never functions: recovery, purge,
@@ -91,6 +91,13 @@ export class KeyPaths {
       this.#parts[part] = value
     }
     this.#appendParts(target)
+  }
+
+  /** How many bytes of an entry (index key ++ primary key) are the index key. */
+  lengthOf(entry: Uint8Array): number {
+    let at = 0
+    for (let part = 0; part < this.paths.length; part++) at = skipElement(entry, at)
+    return at
   }
 
   /** The key of a row as a user would write it: the value of the one path, or an array. For messages and results. */

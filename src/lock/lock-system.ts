@@ -2,10 +2,10 @@ import { assert } from '../base/assert.js'
 import type { TableId, TreeId } from '../base/ids.js'
 import type { Deadlock } from './deadlock.js'
 import { Inheritance } from './inheritance.js'
-import type { RecordLock, TableLock } from './lock-modes.js'
+import { RecordLock, type TableLock } from './lock-modes.js'
 import type { LockOwner } from './lock-owner.js'
 import { type KeysWithin, recordLockInfos } from './lock-report.js'
-import type { CancelReason, LockInfo, LockRequest, LockResult } from './lock-request.js'
+import { type CancelReason, type LockInfo, type LockRequest, LockResult } from './lock-request.js'
 import { OwnerList } from './owner-list.js'
 import { RecordLocks } from './record-locks.js'
 import type { ScanLock } from './scan-lock.js'
@@ -40,6 +40,22 @@ export class LockSystem {
    */
   lockRecord(owner: LockOwner, index: TreeId, key: Uint8Array, length: number, lock: RecordLock, mayWait: boolean): LockResult {
     return this.#answer(this.#records.lock(owner, index, key, length, lock, mayWait))
+  }
+
+  /**
+   * Before a change of an entry that leaves an implicit lock: nothing is stored if no other owner stands in the way; else as
+   * `lockRecord` for the record in X.
+   */
+  lockImplicitly(owner: LockOwner, index: TreeId, key: Uint8Array, length: number, mayWait: boolean): LockResult {
+    if (this.isIdle) return LockResult.Granted
+    const result = this.#records.admit(owner, index, key, length, RecordLock.XRecord)
+    if (result <= LockResult.AlreadyHeld) return result
+    return this.lockRecord(owner, index, key, length, RecordLock.XRecord, mayWait)
+  }
+
+  /** Whether no record lock exists and nobody waits for one. */
+  get isIdle(): boolean {
+    return this.#records.table.live === 0 && this.#records.runs.count === 0
   }
 
   /** Locks the entry a scan came to; see ScanLock. */

@@ -60,6 +60,16 @@ export class Catalog implements StoreDirectory {
     return this.#indexes.get(tree)
   }
 
+  /** Whose tree this is: a table's clustered index, or one of its secondary indexes. */
+  placeOf(tree: TreeId): { table: TableStore; index: IndexStore | undefined } | undefined {
+    for (const table of this.#byId.values()) {
+      if (table.definition.tree === tree) return { table, index: undefined }
+      const index = table.indexes.find((candidate) => candidate.definition.tree === tree)
+      if (index !== undefined) return { table, index }
+    }
+    return undefined
+  }
+
   /** Users' tables, by name. */
   tables(): TableStore[] {
     return [...this.#byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))

@@ -13,6 +13,7 @@ import { MetaKind } from './meta-tree.js'
 import { Purge } from './purge.js'
 import { PurgeDriver } from './purge-driver.js'
 import { Rollback } from './rollback.js'
+import { RowLocks } from './row-locks.js'
 import type { RowReader } from './row-reader.js'
 import { RowWriter } from './row-writer.js'
 import type { TableStore } from './table-store.js'
@@ -57,6 +58,7 @@ export class Engine {
   readonly system: TrxSystem
   readonly reader: RowReader
   readonly writer: RowWriter
+  readonly rowLocks: RowLocks
   readonly catalog: Catalog
   readonly checkpoints: CheckpointDriver
   readonly purging: PurgeDriver
@@ -77,9 +79,10 @@ export class Engine {
     this.system = parts.system
     this.reader = parts.reader
     this.catalog = parts.catalog
-    this.writer = new RowWriter(this.pager, this.system, this.reader)
-    this.#rollback = new Rollback(this.pager, this.system, this.catalog)
-    this.purging = new PurgeDriver(new Purge(this.pager, this.system, this.catalog), this)
+    this.rowLocks = new RowLocks(this.pager, this.system)
+    this.writer = new RowWriter(this.pager, this.system, this.reader, this.rowLocks)
+    this.#rollback = new Rollback(this.pager, this.system, this.catalog, this.rowLocks)
+    this.purging = new PurgeDriver(new Purge(this.pager, this.system, this.catalog, this.rowLocks), this)
     this.checkpoints = new CheckpointDriver(this, parts.checkpointer, parts.rootPage)
     this.catalog.onNewStructure = (table, id, fields) => this.#logStructure(table, id, fields)
   }
@@ -116,16 +119,13 @@ export class Engine {
   }
 
   /**
-   * Runs a row operation, whose steps check before they change (W1, W3 of RowWriter): an error raised in a step that has
-   * changed nothing yet, be it a duplicate, a conflict or a damaged page, passes, and the caller undoes the steps before.
+   * What became of an error in a row operation, whose steps check before they change (W1, W3 of RowWriter): raised in a step that has
+   * changed nothing yet, be it a duplicate, a deadlock or a damaged page, it is the caller's, who undoes the steps before; else the
+   * engine is broken.
    */
-  attempt<T>(work: () => T): T {
-    try {
-      return work()
-    } catch (error) {
-      if (error instanceof NextkeyError && !this.pager.changedInOperation) throw error
-      throw this.break(error)
-    }
+  judge(error: unknown): unknown {
+    if (!this.pager.changedInOperation) return error
+    return this.break(error)
   }
 
   break(cause: unknown): NextkeyError {
@@ -225,6 +225,7 @@ export class Engine {
 
   #endOf(trx: Trx): void {
     this.system.recycle(trx)
+    this.rowLocks.locks.releaseAll(trx.owner)
     if (trx.view !== undefined) this.system.closeView(trx.view)
     trx.view = undefined
     this.purging.poke()

@@ -29,9 +29,13 @@ export class PurgeDriver {
     if (this.#engine.system.history.length > HISTORY_BOUND && this.#canRun()) this.#step(INLINE_RECORDS)
   }
 
-  /** Purges everything that no view forbids, now. */
-  runSync(): void {
-    while (this.#canRun()) this.#step(RECORDS_PER_STEP)
+  /** Purges what no view forbids, for one slice. */
+  payAll(): void {
+    const { clock } = this.#engine.environment
+    for (const until = clock.now() + SLICE_MS; this.#canRun(); ) {
+      this.#step(RECORDS_PER_STEP)
+      if (clock.now() > until) return
+    }
   }
 
   stop(): void {

@@ -4,6 +4,7 @@ import type { PageStore } from '../storage/page-store.js'
 import { freeOverflow } from './overflow.js'
 import { Clustered, Entry, entryFlags, Flag, OverflowRef, trxIdAt } from './record-format.js'
 import type { StoreDirectory } from './rollback.js'
+import type { RowLocks } from './row-locks.js'
 import type { TableStore } from './table-store.js'
 import type { TrxSystem } from './trx-system.js'
 import { UndoHeader, UndoKind, UndoPage } from './undo-format.js'
@@ -23,6 +24,7 @@ export class Purge {
   readonly #store: PageStore
   readonly #system: TrxSystem
   readonly #directory: StoreDirectory
+  readonly #rowLocks: RowLocks
   readonly #record: UndoReader
   readonly #log: UndoLogState & { closesPage: boolean } = {
     trxId: 0 as UndoLogState['trxId'],
@@ -36,10 +38,11 @@ export class Purge {
   #page: PageId = NO_PAGE
   #offset = 0
 
-  constructor(store: PageStore, system: TrxSystem, directory: StoreDirectory) {
+  constructor(store: PageStore, system: TrxSystem, directory: StoreDirectory, rowLocks: RowLocks) {
     this.#store = store
     this.#system = system
     this.#directory = directory
+    this.#rowLocks = rowLocks
     this.#record = new UndoReader(store, system.undo)
   }
 
@@ -133,7 +136,7 @@ export class Purge {
     if ((flags & Flag.Deleted) === 0) return
     if (store.u32[(at + Clustered.UndoPage) >> 2] !== page || store.u32[(at + Clustered.UndoOffset) >> 2] !== offset) return
     const chain = (flags & Flag.Overflow) === 0 ? NO_PAGE : (store.u32[(at + OverflowRef.FirstExtent) >> 2] as PageId)
-    tree.remove()
+    this.#rowLocks.remove(tree, key.bytes, key.length)
     if (chain !== NO_PAGE) freeOverflow(store, chain)
   }
 
@@ -144,6 +147,6 @@ export class Purge {
     if (index === undefined || !index.tree.find(key.bytes, key.length)) return
     const at = index.tree.valueOffset
     if (trxIdAt(store.u32, at) !== this.#log.trxId) return
-    if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0) index.tree.remove()
+    if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0) this.#rowLocks.remove(index.tree, key.bytes, key.length)
   }
 }

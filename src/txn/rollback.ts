@@ -1,8 +1,10 @@
 import { assert } from '../base/assert.js'
 import { type PageId, type TreeId, type TableId, type TrxId, NO_PAGE } from '../base/ids.js'
+import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
 import { freeOverflow } from './overflow.js'
 import { Clustered, Entry, entryFlags, Flag, OverflowRef, trxIdAt } from './record-format.js'
+import type { RowLocks } from './row-locks.js'
 import type { IndexStore, TableStore } from './table-store.js'
 import type { Trx, UndoMark } from './trx.js'
 import type { TrxSystem } from './trx-system.js'
@@ -23,17 +25,23 @@ export interface StoreDirectory {
  * R3. But for one thing: a record or entry whose restored state is "deleted", by a transaction that purge has passed already,
  *     would never be removed again. It is removed now. (Its deleter is neither active nor in the history: purge looked at
  *     it, saw another writer's pointer, and went on.)
+ * R4. What a partial rollback removes leaves its locks, the implicit one included, to its successor, as gap locks (REPEATABLE READ
+ *     and above): otherwise others could insert where the transaction has looked.
  */
 export class Rollback {
   readonly #store: PageStore
   readonly #system: TrxSystem
   readonly #directory: StoreDirectory
+  readonly #rowLocks: RowLocks
   readonly #record: UndoReader
+  /** Only a part of the transaction is being undone. */
+  #partial = false
 
-  constructor(store: PageStore, system: TrxSystem, directory: StoreDirectory) {
+  constructor(store: PageStore, system: TrxSystem, directory: StoreDirectory, rowLocks: RowLocks) {
     this.#store = store
     this.#system = system
     this.#directory = directory
+    this.#rowLocks = rowLocks
     this.#record = new UndoReader(store, system.undo)
   }
 
@@ -42,6 +50,7 @@ export class Rollback {
     if (!trx.hasLog) return true
     const page = mark === undefined || mark.page === NO_PAGE ? trx.firstPage : mark.page
     const offset = mark === undefined || mark.page === NO_PAGE ? trx.firstOffset : mark.offset
+    this.#partial = mark !== undefined
     for (let count = 0; trx.lastPage !== page || trx.lastOffset !== offset; count++) {
       if (count === changes) return false
       this.#undoLast(trx)
@@ -77,7 +86,7 @@ export class Rollback {
     }
     this.#store.beginOperation()
     this.#system.undo.pop(trx)
-    trx.undoCount--
+    trx.owner.undoRecords--
   }
 
   #undoClustered(trx: Trx, table: TableStore): void {
@@ -86,12 +95,12 @@ export class Rollback {
     const tree = table.clustered
     const found = tree.find(key.bytes, key.length)
     assert(found && trxIdAt(store.u32, tree.valueOffset) === trx.trxId, `a record of table '${table.name}' is not as its writer left it`)
-    if (kind === UndoKind.Insert) tree.remove()
+    if (kind === UndoKind.Insert) this.#remove(trx, tree)
     else if (kind === UndoKind.Mark) {
       store.willChange(tree.base)
       for (let word = 0; word < Clustered.HeaderSize / 4; word++) store.u32[(tree.valueOffset >> 2) + word] = imageWords[word]
     } else if ((image[Clustered.Flags] & Flag.Deleted) !== 0 && this.#isPurged(trxIdAt(imageWords, 0), trx)) {
-      tree.remove()
+      this.#remove(trx, tree)
       if ((image[Clustered.Flags] & Flag.Overflow) !== 0) freeOverflow(store, imageWords[OverflowRef.FirstExtent / 4] as PageId)
     } else tree.replaceValue(image, 0, imageLength)
   }
@@ -104,12 +113,22 @@ export class Rollback {
     assert(found && trxIdAt(store.u32, tree.valueOffset) === trx.trxId, `an entry of index '${index.definition.name}' is not as its writer left it`)
     const wasDeleted = kind === UndoKind.EntryRevive && (entryFlags(imageWords[Entry.Word / 4]) & Flag.Deleted) !== 0
     if (kind === UndoKind.EntryInsert || (wasDeleted && this.#isPurged(trxIdAt(imageWords, 0), trx))) {
-      tree.remove()
+      this.#remove(trx, tree)
       return
     }
     store.willChange(tree.base)
     store.u32[tree.valueOffset >> 2] = imageWords[0]
     store.u32[(tree.valueOffset >> 2) + 1] = imageWords[1]
+  }
+
+  /**
+   * Removes what the undo record's key names. Undoing a part drops the implicit lock on it while the transaction goes on: it is
+   * made explicit first, so that the successor inherits a gap lock (R4).
+   */
+  #remove(trx: Trx, tree: BTree): void {
+    const { key } = this.#record
+    if (this.#partial && trx.takesGapLocks) this.#rowLocks.locks.makeExplicit(trx.owner, tree.tree, key.bytes, key.length)
+    this.#rowLocks.remove(tree, key.bytes, key.length)
   }
 
   /** R3. */

@@ -1,15 +1,21 @@
 import { assert } from '../base/assert.js'
 import { ConflictError, DuplicateKeyError } from '../base/errors.js'
-import { type PageId, type TrxId, NO_PAGE } from '../base/ids.js'
+import { NO_PAGE, type PageId, type TrxId } from '../base/ids.js'
 import { KeyBuffer } from '../codec/key-encoding.js'
+import { SUPREMUM } from '../lock/lock-key.js'
+import { LockMode, RecordLock, TableLock } from '../lock/lock-modes.js'
 import type { PageStore } from '../storage/page-store.js'
 import { MAX_ENTRY } from '../storage/slotted-page-layout.js'
 import { Clustered, Entry, entryFlags, entryWord, Flag, INSERT_BIT, OverflowRef, trxIdAt, writeEntryHeader } from './record-format.js'
+import { Acquired, type RowLocks, type Steps, type WaitPolicy } from './row-locks.js'
 import { decodeTableKey, type RowReader } from './row-reader.js'
 import type { IndexStore, TableStore } from './table-store.js'
 import type { Trx } from './trx.js'
 import type { TrxSystem } from './trx-system.js'
 import { UndoKind } from './undo-format.js'
+
+const NOTHING = new Uint8Array(0)
+const EMPTY_KEY = new KeyBuffer()
 
 /**
  * Changes of one row: the clustered record first, then each index (D1, D6).
@@ -17,122 +23,138 @@ import { UndoKind } from './undo-format.js'
  * W1. Each step, one tree change and its undo record, is atomic in its turn: the undo record is appended first, and nothing
  *     between it and the change can fail but for a broken machine, which poisons the database.
  * W2. Nothing is deleted in place: records and entries are marked, and purge removes them when no view can need them.
- * W3. A record or entry whose last writer is another active transaction is locked by it, whatever its flags say: the
- *     change is refused with a conflict before anything of this step was done. The statement's earlier steps are undone
- *     by the caller.
+ * W3. A step that must wait for a lock waits before it has done anything, and begins anew after the wait: with a new search, but
+ *     not with an earlier step (D1). What it needs is saved over the wait, for the scratch is everybody's.
  * W4. Keys, rows and entries are complete before the first step; no user code runs inside.
  * W5. The redo is appended when the row is complete.
+ *
+ * Which locks are taken, and by whom an operation is waited for, is InnoDB's: docs/locking.md, rules D (duplicates) and I (inserts).
  */
 export class RowWriter {
+  /** The row operation at hand works on these; saved and restored around waits. */
+  readonly key: KeyBuffer = new KeyBuffer()
+  readonly image: RowImage = { bytes: NOTHING, start: 0, end: 0, chain: NO_PAGE }
   readonly #store: PageStore
   readonly #system: TrxSystem
   readonly #reader: RowReader
+  readonly #locks: RowLocks
   readonly #entry: KeyBuffer = new KeyBuffer()
-  readonly #oldEntry: KeyBuffer = new KeyBuffer()
   readonly #foundKey: KeyBuffer = new KeyBuffer()
   /** A secondary entry's header, or an overflow record, on its way into a tree. */
   readonly #small: Uint8Array = new Uint8Array(OverflowRef.Size + 4)
 
-  constructor(store: PageStore, system: TrxSystem, reader: RowReader) {
+  constructor(store: PageStore, system: TrxSystem, reader: RowReader, locks: RowLocks) {
     this.#store = store
     this.#system = system
     this.#reader = reader
+    this.#locks = locks
   }
 
   /**
-   * Inserts a row. Its bytes are image.bytes[start, end), with 16 bytes of room before them; `row` is what they decode to,
-   * needed only when the table has indexes. Raises DuplicateKeyError or ConflictError.
+   * Inserts the row in `image` at `key`; `row` is what its bytes decode to, needed only when the table has indexes. A duplicate is
+   * locked in S, or in X for statements that go on to change it (`exclusive`). Raises DuplicateKeyError and the errors of waits.
    */
-  insert(trx: Trx, table: TableStore, key: KeyBuffer, image: RowImage, row: unknown): void {
-    const store = this.#store
-    const tree = table.clustered
-    store.beginOperation()
-    if (tree.findToInsert(key.bytes, key.length)) {
-      const at = tree.valueOffset
-      this.#mustOwn(trx, trxIdAt(store.u32, at), table, 'PRIMARY', key)
-      if ((store.u8[at + Clustered.Flags] & Flag.Deleted) === 0) {
-        const existing = this.#reader.decodePrimaryKey(table, key)
-        throw new DuplicateKeyError(table.name, 'PRIMARY', existing, existing)
-      }
-      this.#appendUndo(trx, UndoKind.Update, table.id, key, store.u8, at, at + tree.valueLength)
-      trx.needsPurge = true
-      const value = this.#record(trx, image, 0)
-      tree.replaceValue(value, this.#valueStart, this.#valueEnd)
-    } else {
-      this.#appendUndo(trx, UndoKind.Insert, table.id, key, NOTHING, 0, 0)
-      const value = this.#record(trx, image, INSERT_BIT)
-      tree.insertAtHit(key.bytes, key.length, value, this.#valueStart, this.#valueEnd)
-    }
-    for (const index of table.indexes) {
-      index.encodeEntry(row, key, this.#entry)
-      this.#addEntry(trx, table, index, row)
-    }
-    trx.redo.put(table.id, key.bytes, key.length, image.bytes, image.start, image.end)
+  *insert(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Steps<void> {
+    yield* this.#locks.table(trx, table.id, TableLock.IX)
+    yield* this.#insertRecord(trx, table, exclusive)
+    for (const index of table.indexes) yield* this.#addEntry(trx, table, index, row, exclusive)
+    trx.redo.put(table.id, this.key.bytes, this.key.length, this.image.bytes, this.image.start, this.image.end)
   }
 
-  /**
-   * Replaces the row at the key. False, and nothing done, if there is none. Raises ConflictError, or DuplicateKeyError
-   * from a unique index.
-   */
-  update(trx: Trx, table: TableStore, key: KeyBuffer, image: RowImage, row: unknown): boolean {
+  *#insertRecord(trx: Trx, table: TableStore, exclusive: boolean): Steps<void> {
+    const { key } = this
     const store = this.#store
     const tree = table.clustered
-    store.beginOperation()
-    if (!this.#findLive(trx, table, key)) return false
-    const at = tree.valueOffset
-    const oldRow = table.indexes.length === 0 ? undefined : this.#reader.decodeRecord(table, at, at + tree.valueLength)
-    // Reading an overflow chain is an operation of its own.
-    if (table.indexes.length > 0) {
+    for (;;) {
       store.beginOperation()
-      const found = tree.find(key.bytes, key.length)
-      assert(found, 'a record vanished while it was read')
+      if (tree.findToInsert(key.bytes, key.length)) {
+        const at = tree.valueOffset
+        const lock = exclusive ? RecordLock.XRecord : RecordLock.SRecord
+        trx.owner.inheritsAll = true
+        const acquired = yield* this.#saved(this.#locks.record(trx, tree.tree, key.bytes, key.length, lock, trxIdAt(store.u32, at), 'wait'))
+        if (acquired >= Acquired.Waited) continue
+        if ((store.u8[at + Clustered.Flags] & Flag.Deleted) === 0) {
+          const existing = this.#reader.decodePrimaryKey(table, key)
+          throw new DuplicateKeyError(table.name, 'PRIMARY', existing, existing)
+        }
+        // The row was deleted, and nobody needs it back: its record is taken over.
+        if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, key.bytes, key.length, trxIdAt(store.u32, at)))) >= Acquired.Waited) continue
+        this.#mustSee(trx, trxIdAt(store.u32, at), table)
+        this.#appendUndo(trx, UndoKind.Update, table.id, key, store.u8, at, at + tree.valueLength)
+        trx.needsPurge = true
+        const value = this.#record(trx, this.image, 0)
+        tree.replaceValue(value, this.#valueStart, this.#valueEnd)
+        return
+      }
+      if (!(yield* this.#saved(this.#locks.beforeInsert(trx, tree)))) continue
+      this.#appendUndo(trx, UndoKind.Insert, table.id, key, NOTHING, 0, 0)
+      const value = this.#record(trx, this.image, INSERT_BIT)
+      tree.insertAtHit(key.bytes, key.length, value, this.#valueStart, this.#valueEnd)
+      this.#locks.inserted(tree, key.bytes, key.length)
+      return
     }
-    this.#appendUndo(trx, UndoKind.Update, table.id, key, store.u8, tree.valueOffset, tree.valueOffset + tree.valueLength)
+  }
+
+  /**
+   * Locks the record at `key`, as a search for exactly this key does, and says whether a row is there. If not, the gap is locked, by
+   * transactions that lock gaps. Undefined: skipped.
+   */
+  *lock(trx: Trx, table: TableStore, mode: LockMode, policy: WaitPolicy): Steps<boolean | undefined> {
+    const { key } = this
+    const store = this.#store
+    const tree = table.clustered
+    yield* this.#locks.table(trx, table.id, mode === LockMode.X ? TableLock.IX : TableLock.IS)
+    for (;;) {
+      store.beginOperation()
+      if (!tree.find(key.bytes, key.length)) {
+        if (trx.takesGapLocks) this.#locks.lockGapAt(trx, tree, mode === LockMode.X ? RecordLock.XGap : RecordLock.SGap)
+        return false
+      }
+      const at = tree.valueOffset
+      const writer = trxIdAt(store.u32, at)
+      const lock = mode === LockMode.X ? RecordLock.XRecord : RecordLock.SRecord
+      const acquired = yield* this.#saved(this.#locks.record(trx, tree.tree, key.bytes, key.length, lock, writer, policy))
+      if (acquired === Acquired.Skipped) return undefined
+      if (acquired >= Acquired.Waited) continue
+      this.#mustSee(trx, writer, table)
+      if ((store.u8[at + Clustered.Flags] & Flag.Deleted) === 0) return true
+      if (acquired === Acquired.New && !trx.takesGapLocks) this.#locks.locks.unlockRecord(trx.owner, tree.tree, key.bytes, key.length, lock)
+      return false
+    }
+  }
+
+  /** Replaces the row at `key`, which this transaction has locked, by the one in `image`. */
+  *update(trx: Trx, table: TableStore, row: unknown): Steps<void> {
+    const { key } = this
+    const tree = table.clustered
+    const oldRow = this.#readLocked(table)
+    this.#appendUndo(trx, UndoKind.Update, table.id, key, this.#store.u8, tree.valueOffset, tree.valueOffset + tree.valueLength)
     trx.needsPurge = true
-    const value = this.#record(trx, image, 0)
+    const value = this.#record(trx, this.image, 0)
     tree.replaceValue(value, this.#valueStart, this.#valueEnd)
     for (const index of table.indexes) {
-      index.encodeEntry(oldRow, key, this.#oldEntry)
+      index.encodeEntry(oldRow, key, this.#foundKey)
       index.encodeEntry(row, key, this.#entry)
-      if (sameBytes(this.#oldEntry, this.#entry)) continue
-      this.#markEntry(trx, table, index)
-      this.#addEntry(trx, table, index, row)
+      if (sameBytes(this.#foundKey, this.#entry)) continue
+      yield* this.#markEntry(trx, table, index, oldRow)
+      yield* this.#addEntry(trx, table, index, row, false)
     }
-    trx.redo.put(table.id, key.bytes, key.length, image.bytes, image.start, image.end)
-    return true
+    trx.redo.put(table.id, key.bytes, key.length, this.image.bytes, this.image.start, this.image.end)
   }
 
-  /** Deletes the row at the key. False, and nothing done, if there is none. Raises ConflictError. */
-  delete(trx: Trx, table: TableStore, key: KeyBuffer): boolean {
+  /** Deletes the row at `key`, which this transaction has locked. */
+  *delete(trx: Trx, table: TableStore): Steps<void> {
+    const { key } = this
     const store = this.#store
     const tree = table.clustered
-    store.beginOperation()
-    if (!this.#findLive(trx, table, key)) return false
-    let at = tree.valueOffset
-    const oldRow = table.indexes.length === 0 ? undefined : this.#reader.decodeRecord(table, at, at + tree.valueLength)
-    if (table.indexes.length > 0) {
-      store.beginOperation()
-      const found = tree.find(key.bytes, key.length)
-      assert(found, 'a record vanished while it was read')
-      at = tree.valueOffset
-    }
+    const oldRow = this.#readLocked(table)
+    const at = tree.valueOffset
     this.#appendUndo(trx, UndoKind.Mark, table.id, key, store.u8, at, at + Clustered.HeaderSize)
     trx.needsPurge = true
     store.willChange(tree.base)
-    const flags = store.u8[at + Clustered.Flags] | Flag.Deleted
-    putClusteredHeader(store.u8, at, trx.trxId, flags, trx.lastPage, trx.lastOffset)
-    for (const index of table.indexes) {
-      index.encodeEntry(oldRow, key, this.#oldEntry)
-      this.#markEntry(trx, table, index)
-    }
+    putClusteredHeader(store.u8, at, trx.trxId, store.u8[at + Clustered.Flags] | Flag.Deleted, trx.lastPage, trx.lastOffset)
+    for (const index of table.indexes) yield* this.#markEntry(trx, table, index, oldRow)
     trx.redo.delete(table.id, key.bytes, key.length)
-    return true
-  }
-
-  /** Whether there is a row at the key that this transaction may change. Raises ConflictError if somebody else is changing it. */
-  claim(trx: Trx, table: TableStore, key: KeyBuffer): boolean {
-    this.#store.beginOperation()
-    return this.#findLive(trx, table, key)
   }
 
   /** Notes an overflow chain that was begun for a row of this transaction, so that rollback frees it. */
@@ -141,75 +163,141 @@ export class RowWriter {
     this.#appendUndo(trx, UndoKind.Chain, firstExtent, EMPTY_KEY, NOTHING, 0, 0)
   }
 
-  /** Positions on a record that this transaction may change. */
-  #findLive(trx: Trx, table: TableStore, key: KeyBuffer): boolean {
+  /** The row at `key` as it is now, if the table has indexes; the tree stands on it. */
+  #readLocked(table: TableStore): unknown {
+    const { key } = this
     const tree = table.clustered
-    if (!tree.find(key.bytes, key.length)) return false
-    this.#mustOwn(trx, trxIdAt(this.#store.u32, tree.valueOffset), table, 'PRIMARY', key)
-    return (this.#store.u8[tree.valueOffset + Clustered.Flags] & Flag.Deleted) === 0
+    this.#store.beginOperation()
+    let found = tree.find(key.bytes, key.length)
+    assert(found, 'a locked record is gone')
+    if (table.indexes.length === 0) return undefined
+    const row = this.#reader.decodeRecord(table, tree.valueOffset, tree.valueOffset + tree.valueLength)
+    // Reading an overflow chain is an operation of its own.
+    this.#store.beginOperation()
+    found = tree.find(key.bytes, key.length)
+    assert(found, 'a record vanished while it was read')
+    return row
   }
 
-  /** Adds `#entry` to the index: revives a marked one, or inserts. */
-  #addEntry(trx: Trx, table: TableStore, index: IndexStore, row: unknown): void {
+  /** Adds the row's entry to the index: revives a marked one, or inserts. */
+  *#addEntry(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): Steps<void> {
     const store = this.#store
     const entry = this.#entry
-    const { tree, keyLength } = index
-    store.beginOperation()
-    if (index.definition.unique && !index.hasNull) this.#mustBeUnique(trx, table, index, row)
-    if (tree.findToInsert(entry.bytes, entry.length)) {
-      const at = tree.valueOffset
-      this.#mustOwn(trx, trxIdAt(store.u32, at), table, index.definition.name, entry)
-      assert((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0, `index '${index.definition.name}' has an entry for a row that is not there`)
-      this.#appendUndo(trx, UndoKind.EntryRevive, index.definition.tree, entry, store.u8, at, at + Entry.Size)
-      store.willChange(tree.base)
-      writeEntryHeader(store.u32, at, trx.trxId, 0, keyLength)
+    const { tree } = index
+    for (let checked = false; ; ) {
+      index.encodeEntry(row, this.key, entry)
+      const { keyLength } = index
+      store.beginOperation()
+      if (!checked && index.definition.unique && !index.hasNull) {
+        if (!(yield* this.#checkUnique(trx, table, index, row, exclusive))) continue
+        checked = true
+        continue
+      }
+      if (tree.findToInsert(entry.bytes, entry.length)) {
+        const at = tree.valueOffset
+        const writer = trxIdAt(store.u32, at)
+        if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, entry.bytes, entry.length, writer))) >= Acquired.Waited) continue
+        assert((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0, `index '${index.definition.name}' has an entry for a row that is not there`)
+        this.#appendUndo(trx, UndoKind.EntryRevive, index.definition.tree, entry, store.u8, at, at + Entry.Size)
+        store.willChange(tree.base)
+        writeEntryHeader(store.u32, at, trx.trxId, 0, keyLength)
+        return
+      }
+      if (!(yield* this.#saved(this.#locks.beforeInsert(trx, tree)))) continue
+      this.#appendUndo(trx, UndoKind.EntryInsert, index.definition.tree, entry, NOTHING, 0, 0)
+      putU32(this.#small, Entry.TrxLow, trx.trxId % 4294967296)
+      putU32(this.#small, Entry.Word, entryWord(trx.trxId, 0, keyLength))
+      tree.insertAtHit(entry.bytes, entry.length, this.#small, 0, Entry.Size)
+      this.#locks.inserted(tree, entry.bytes, entry.length)
       return
     }
-    this.#appendUndo(trx, UndoKind.EntryInsert, index.definition.tree, entry, NOTHING, 0, 0)
-    putU32(this.#small, Entry.TrxLow, trx.trxId % 4294967296)
-    putU32(this.#small, Entry.Word, entryWord(trx.trxId, 0, keyLength))
-    tree.insertAtHit(entry.bytes, entry.length, this.#small, 0, Entry.Size)
   }
 
-  /** No other live entry has the index key of `#entry`. Entries of active writers, marked or not, are conflicts (W3). */
-  #mustBeUnique(trx: Trx, table: TableStore, index: IndexStore, row: unknown): void {
+  /**
+   * Looks for a live entry with the index key of `#entry`: every entry that has it, deleted ones too, is locked with its gap, and the
+   * gap of the entry after them, at every isolation level: the insert relies on it. With no such entry nothing is locked.
+   * False: it had to wait, begin again.
+   */
+  *#checkUnique(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): Steps<boolean> {
     const store = this.#store
     const entry = this.#entry
-    const { cursor } = index
-    const keyLength = index.keyLength
+    const { cursor, keyLength, tree } = index
     const found = this.#foundKey
+    const nextKey = exclusive ? RecordLock.XNextKey : RecordLock.SNextKey
+    let any = false
     found.set(entry.bytes, 0, keyLength)
-    for (let more = cursor.seek(found.bytes, keyLength); more; more = cursor.next()) {
-      found.length = cursor.copyKey(found.bytes)
-      if (found.length < keyLength || !startsWith(found.bytes, entry.bytes, keyLength)) return
+    for (let more = cursor.seek(found.bytes, keyLength); ; more = cursor.next()) {
+      if (more) found.length = cursor.copyKey(found.bytes)
+      const equal = more && found.length >= keyLength && startsWith(found.bytes, entry.bytes, keyLength)
+      if (!equal && !any) return true
+      trx.owner.inheritsAll = true
+      if (!equal) {
+        this.#locks.locks.lockRecord(trx.owner, tree.tree, found.bytes, more ? found.length : SUPREMUM, exclusive ? RecordLock.XGap : RecordLock.SGap, false)
+        return true
+      }
+      any = true
       const at = cursor.valueOffset
-      this.#mustOwn(trx, trxIdAt(store.u32, at), table, index.definition.name, found)
+      const acquired = yield* this.#saved(this.#locks.record(trx, tree.tree, found.bytes, found.length, nextKey, trxIdAt(store.u32, at), 'wait'))
+      if (acquired >= Acquired.Waited) return false
       if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) === 0) {
-        throw new DuplicateKeyError(table.name, index.definition.name, index.paths.describe(row), decodeTableKey(table, found.bytes, keyLength, found.length))
+        const existing = decodeTableKey(table, found.bytes, keyLength, found.length)
+        throw new DuplicateKeyError(table.name, index.definition.name, index.paths.describe(row), existing)
       }
     }
   }
 
-  #markEntry(trx: Trx, table: TableStore, index: IndexStore): void {
+  *#markEntry(trx: Trx, table: TableStore, index: IndexStore, oldRow: unknown): Steps<void> {
     const store = this.#store
-    const entry = this.#oldEntry
+    const entry = this.#entry
     const { tree } = index
-    store.beginOperation()
-    const found = tree.find(entry.bytes, entry.length)
-    assert(found, `index '${index.definition.name}' of table '${table.name}' lacks the entry of a row`)
-    const at = tree.valueOffset
-    const word = store.u32[(at + Entry.Word) >> 2]
-    assert((entryFlags(word) & Flag.Deleted) === 0, `index '${index.definition.name}' has the entry of a live row marked as deleted`)
-    this.#appendUndo(trx, UndoKind.EntryMark, index.definition.tree, entry, store.u8, at, at + Entry.Size)
-    trx.needsPurge = true
-    store.willChange(tree.base)
-    writeEntryHeader(store.u32, at, trx.trxId, Flag.Deleted, word >>> Entry.LengthShift)
+    for (;;) {
+      index.encodeEntry(oldRow, this.key, entry)
+      store.beginOperation()
+      const found = tree.find(entry.bytes, entry.length)
+      assert(found, `index '${index.definition.name}' of table '${table.name}' lacks the entry of a row`)
+      const at = tree.valueOffset
+      const word = store.u32[(at + Entry.Word) >> 2]
+      if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, entry.bytes, entry.length, trxIdAt(store.u32, at)))) >= Acquired.Waited) continue
+      assert((entryFlags(word) & Flag.Deleted) === 0, `index '${index.definition.name}' has the entry of a live row marked as deleted`)
+      this.#appendUndo(trx, UndoKind.EntryMark, index.definition.tree, entry, store.u8, at, at + Entry.Size)
+      trx.needsPurge = true
+      store.willChange(tree.base)
+      writeEntryHeader(store.u32, at, trx.trxId, Flag.Deleted, word >>> Entry.LengthShift)
+      return
+    }
+  }
+
+  /** Runs steps that may wait, and keeps key and image over the waits (W3). */
+  *#saved<T>(steps: Steps<T>): Steps<T> {
+    let next = steps.next()
+    if (next.done === true) return next.value
+    const { key, image } = this
+    const savedKey = key.toBytes()
+    const from = image.start - Clustered.HeaderSize
+    const savedImage = from < 0 ? NOTHING : image.bytes.slice(from, image.end)
+    const { chain } = image
+    while (next.done !== true) {
+      yield next.value
+      key.set(savedKey, 0, savedKey.length)
+      image.bytes = savedImage
+      image.start = Clustered.HeaderSize
+      image.end = savedImage.length
+      image.chain = chain
+      next = steps.next()
+    }
+    return next.value
+  }
+
+  /** `snapshot` isolation: a row written since the view must not be overwritten. */
+  #mustSee(trx: Trx, writer: TrxId, table: TableStore): void {
+    if (trx.isolation !== 'snapshot' || trx.view === undefined || trx.view.sees(writer)) return
+    throw new ConflictError(`a row of table '${table.name}' was changed since this transaction's snapshot: try the transaction again`, { table: table.name })
   }
 
   #appendUndo(trx: Trx, kind: UndoKind, owner: number, key: KeyBuffer, image: Uint8Array, from: number, to: number): void {
     this.#system.startWriting(trx)
     this.#system.undo.append(trx, kind, owner, key.bytes, key.length, image, from, to)
-    trx.undoCount++
+    trx.owner.undoRecords++
   }
 
   #valueStart = 0
@@ -233,16 +321,6 @@ export class RowWriter {
     assert(this.#valueStart >= 0, 'a row image has no room for its header')
     putClusteredHeader(image.bytes, this.#valueStart, trx.trxId, 0, trx.lastPage, (trx.lastOffset | insertBit) >>> 0)
     return image.bytes
-  }
-
-  #mustOwn(trx: Trx, writer: TrxId, table: TableStore, index: string, key: KeyBuffer): void {
-    if (writer === trx.trxId || this.#system.isCommitted(writer)) return
-    throw new ConflictError(`another transaction is changing ${index === 'PRIMARY' ? 'this row' : `an entry of index '${index}'`} of table '${table.name}'; try again when it has ended`, {
-      table: table.name,
-      index,
-      key: index === 'PRIMARY' ? this.#reader.decodePrimaryKey(table, key) : undefined,
-      holder: writer,
-    })
   }
 }
 
@@ -287,5 +365,3 @@ function sameBytes(a: KeyBuffer, b: KeyBuffer): boolean {
   return a.length === b.length && startsWith(a.bytes, b.bytes, a.length)
 }
 
-const NOTHING = new Uint8Array(0)
-const EMPTY_KEY = new KeyBuffer()

@@ -30,6 +30,7 @@ export class TrxSystem {
   readonly #clock: Clock
   readonly #redoLimit: number
   /** Buffers of transactions that ended, to be used again: making one costs as much as a row change. */
+  #nextNumber = 1
   readonly #idleRedo: RedoBuffer[] = []
   /** Transactions with an id that have not ended, by id; iterates in ascending order because ids grow. */
   readonly #active: Map<TrxId, Trx> = new Map()
@@ -53,7 +54,7 @@ export class TrxSystem {
   }
 
   begin(isolation: IsolationLevel): Trx {
-    return new Trx(isolation, this.#idleRedo.pop() ?? new RedoBuffer(this.#redoLimit))
+    return new Trx(this.#nextNumber++, isolation, this.#idleRedo.pop() ?? new RedoBuffer(this.#redoLimit))
   }
 
   /** Before a transaction's first undo record: its id and undo log. */

@@ -1,4 +1,5 @@
 import { type CommitNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
+import { LockOwner } from '../lock/lock-owner.js'
 import type { ReadView } from './read-view.js'
 import type { RedoBuffer } from './redo-buffer.js'
 import type { UndoLogState } from './undo-log.js'
@@ -24,8 +25,6 @@ export class Trx implements UndoLogState {
   firstOffset = 0
   lastPage: UndoLogState['lastPage'] = NO_PAGE
   lastOffset = 0
-  /** Undo records written: the weight in the choice of a deadlock's victim. */
-  undoCount = 0
   /** Some undo record means work for purge or may be needed by older views: the log enters the history at commit. */
   needsPurge = false
   readonly redo: RedoBuffer
@@ -37,9 +36,23 @@ export class Trx implements UndoLogState {
   /** Whether `log.firstPage` is still held; false once the log was discarded or passed to the history. */
   hasLog = false
 
-  constructor(isolation: IsolationLevel, redo: RedoBuffer) {
+  /** Names the transaction to people, from its beginning on: ids are given at the first write only. */
+  readonly number: number
+  readonly owner: LockOwner
+  /** False while a synchronous call runs: it cannot wait. */
+  mayWait = true
+
+  constructor(number: number, isolation: IsolationLevel, redo: RedoBuffer) {
+    this.number = number
     this.isolation = isolation
     this.redo = redo
+    this.owner = new LockOwner(number)
+    this.owner.takesGapLocks = this.takesGapLocks
+  }
+
+  /** READ COMMITTED and READ UNCOMMITTED lock no gaps, but where uniqueness needs them, and let go of rows their predicate rejects. */
+  get takesGapLocks(): boolean {
+    return this.isolation !== 'read-committed' && this.isolation !== 'read-uncommitted'
   }
 }
 
@@ -50,7 +63,6 @@ export interface UndoMark {
   offset: number
   redoLength: number
   redoDropped: boolean
-  undoCount: number
 }
 
 export function markOf(trx: Trx): UndoMark {
@@ -59,6 +71,5 @@ export function markOf(trx: Trx): UndoMark {
     offset: trx.lastOffset,
     redoLength: trx.redo.length,
     redoDropped: trx.redo.dropped,
-    undoCount: trx.undoCount,
   }
 }

@@ -138,7 +138,7 @@ export interface FaceDatabase {
   transactionSync<T>(work: (tx: FaceSyncTransaction) => T, options?: FaceTransactionOptions): T
   snapshot(): FaceSnapshot
   locks(): FaceLock[]
-  metadataLocks(): FaceMetadataLock[]
+  metadataLocks?(): FaceMetadataLock[]
   /** Resolves when nothing is left to purge but what an open view may need. */
   purge(): Promise<void>
   renameTable(from: string, to: string): Promise<void>

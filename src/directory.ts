@@ -1,0 +1,37 @@
+import { NextkeyError } from './base/errors.js'
+import type { Environment } from './platform/environment.js'
+
+/** Makes the directory, unless something else lives there. Raises ERR_NOT_A_DATABASE, ERR_IO, ERR_DISK_FULL. */
+export function mustBeOurs({ fileSystem }: Environment, path: string): void {
+  let names: string[]
+  try {
+    names = fileSystem.list(path)
+  } catch (cause) {
+    if ((cause as { code?: unknown }).code !== 'ENOENT') throw asNextkeyError(cause, path)
+    fileSystem.makeDirectory(path)
+    return
+  }
+  if (names.includes('nextkey.db')) return
+  const strangers = names.filter((name) => !OUR_NAMES.has(name))
+  if (strangers.length === 0) return
+  throw new NextkeyError(
+    'ERR_NOT_A_DATABASE',
+    `${path} holds other files (${strangers.slice(0, 3).join(', ')}${strangers.length > 3 ? ', …' : ''}) and no database: give nextkey a directory of its own`,
+    { details: { directory: path, found: strangers } },
+  )
+}
+
+/** An error of the operating system, met while opening, in our words. */
+export function asNextkeyError(error: unknown, path: string): unknown {
+  if (error instanceof NextkeyError) return error
+  const code = (error as { code?: unknown } | null)?.code
+  if (typeof code !== 'string') return error
+  const full = code === 'ENOSPC' || code === 'EDQUOT'
+  return new NextkeyError(full ? 'ERR_DISK_FULL' : 'ERR_IO', `cannot open the database in ${path}: ${(error as Error).message}`, {
+    cause: error,
+    details: { directory: path },
+  })
+}
+
+/** What an opening that was interrupted may have left. */
+const OUR_NAMES = new Set(['nextkey.lock', 'nextkey.db.new', 'wal'])

@@ -1,0 +1,330 @@
+import { ConflictError } from '../base/errors.js'
+import type { TrxId } from '../base/ids.js'
+import { compareBytes, KeyBuffer } from '../codec/key-encoding.js'
+import { SUPREMUM } from '../lock/lock-key.js'
+import { LockMode, RecordLock, TableLock } from '../lock/lock-modes.js'
+import { LockResult } from '../lock/lock-request.js'
+import type { BTree } from '../storage/btree.js'
+import type { PageStore } from '../storage/page-store.js'
+import { TreeCursor } from '../storage/tree-cursor.js'
+import type { KeyRange } from './range-scan.js'
+import { Clustered, Entry, entryFlags, entryKeyLength, Flag, trxIdAt } from './record-format.js'
+import { Acquired, type RowLocks, type Steps, type WaitPolicy } from './row-locks.js'
+import type { RowReader } from './row-reader.js'
+import type { IndexStore, TableStore } from './table-store.js'
+import type { Trx } from './trx.js'
+
+/** How a range was given, as far as it decides what is locked. */
+export interface LockRange extends KeyRange {
+  /** An equality, on all elements of the key or the first ones: rows match by being equal, and the search ends at the first that is not. */
+  exact: boolean
+  /** The equality is on the whole key, without null: a unique index has at most one match. */
+  whole: boolean
+  /** The range begins with a whole key, itself included. */
+  fromWhole: boolean
+  /** The range ends with a whole key, itself included. */
+  toWhole: boolean
+}
+
+export interface ScanRequest {
+  table: TableStore
+  /** Undefined: the clustered index. */
+  index: IndexStore | undefined
+  range: LockRange
+  reverse: boolean
+  mode: LockMode
+  /** The entries alone answer the statement: a shared lock leaves the rows alone. */
+  covering: boolean
+  /**
+   * The statement changes what it finds. Then the end of the range is noticed only when the row was fetched, and, under READ COMMITTED, rows
+   * that somebody else has locked are first looked at as last committed (semi-consistent read).
+   */
+  changes: boolean
+  where: ((row: never) => boolean) | undefined
+  policy: WaitPolicy
+  limit: number
+}
+
+/**
+ * A scan that locks what it reads and reads the newest state: what SELECT … FOR SHARE / FOR UPDATE, UPDATE and DELETE do to find
+ * their rows. What is locked depends on the access path and the isolation level; the rules S1–S9 are in docs/locking.md, and each is
+ * an observation of a real server.
+ *
+ * One entry at a time: `next()` leaves the row found in the fields. Entries are locked before they are judged; after a wait the cursor
+ * goes back to where it was and looks again.
+ */
+export class LockingScan {
+  /** Of the row found. */
+  readonly key: KeyBuffer = new KeyBuffer()
+  readonly entryKey: KeyBuffer = new KeyBuffer()
+  row: unknown
+  /** Length of the index key in `entryKey`; 0 for the clustered index. */
+  indexKeyLength = 0
+
+  readonly #store: PageStore
+  readonly #reader: RowReader
+  readonly #rowLocks: RowLocks
+  readonly #trx: Trx
+  readonly #request: ScanRequest
+  readonly #tree: BTree
+  readonly #cursor: TreeCursor
+  readonly #gap: RecordLock.SGap | RecordLock.XGap
+  readonly #record: RecordLock.SRecord | RecordLock.XRecord
+  readonly #nextKey: RecordLock.SNextKey | RecordLock.XNextKey
+  #begun = false
+  #found = 0
+  #done = false
+  /** The entry at the cursor is the first one looked at. */
+  #first = true
+  /** Locks taken for the row at hand that READ COMMITTED gives back if it does not match. */
+  #newEntryLock = false
+  #newRowLock = false
+
+  constructor(store: PageStore, reader: RowReader, rowLocks: RowLocks, trx: Trx, request: ScanRequest) {
+    this.#store = store
+    this.#reader = reader
+    this.#rowLocks = rowLocks
+    this.#trx = trx
+    this.#request = request
+    this.#tree = request.index === undefined ? request.table.clustered : request.index.tree
+    this.#cursor = new TreeCursor(this.#tree)
+    const exclusive = request.mode === LockMode.X
+    this.#gap = exclusive ? RecordLock.XGap : RecordLock.SGap
+    this.#record = exclusive ? RecordLock.XRecord : RecordLock.SRecord
+    this.#nextKey = exclusive ? RecordLock.XNextKey : RecordLock.SNextKey
+  }
+
+  /** Finds the next row that matches; false when there is none. */
+  *next(): Steps<boolean> {
+    if (this.#done || this.#found >= this.#request.limit) return false
+    if (!this.#begun) yield* this.#rowLocks.table(this.#trx, this.#request.table.id, this.#request.mode === LockMode.X ? TableLock.IX : TableLock.IS)
+    let more = this.#place()
+    for (;;) {
+      const verdict = more ? yield* this.#look() : this.#atEnd()
+      if (verdict === Verdict.Match) {
+        this.#found++
+        this.#first = false
+        return true
+      }
+      if (verdict === Verdict.Stop) {
+        this.#done = true
+        return false
+      }
+      this.#store.beginOperation()
+      const there = this.#cursor.resume()
+      if (verdict === Verdict.Again && there) continue
+      this.#first = false
+      more = this.#step()
+    }
+  }
+
+  /** Looks at the entry at the cursor. Holds the cursor on it. */
+  *#look(): Steps<Verdict> {
+    const { index, range, reverse, changes } = this.#request
+    const cursor = this.#cursor
+    const entryKey = this.entryKey
+    entryKey.length = cursor.copyKey(entryKey.bytes)
+    cursor.hold()
+    const inside = this.#isInside()
+    this.#newEntryLock = false
+    this.#newRowLock = false
+    const gaps = this.#trx.takesGapLocks
+    if (!inside && range.exact && !reverse) return this.#endWithGap()
+    if (!inside && index === undefined && !reverse) return this.#endWithGap()
+    const at = cursor.valueOffset
+    const writer = trxIdAt(this.#store.u32, at)
+    const deleted = this.#isDeleted(at)
+    const lock = !gaps || this.#needsNoGap(deleted) ? this.#record : this.#nextKey
+    const acquired = yield* this.#lockEntry(lock, writer)
+    if (acquired === Acquired.Skipped) return Verdict.Skip
+    if (acquired >= Acquired.Waited) return Verdict.Again
+    this.#newEntryLock = acquired === Acquired.New
+    this.#mustSee(writer)
+    if (deleted) {
+      this.#giveBack(lock)
+      return index === undefined && range.exact && range.whole ? Verdict.Stop : Verdict.Skip
+    }
+    if (!inside && !(changes && index !== undefined && !reverse)) {
+      this.#giveBack(lock)
+      return Verdict.Stop
+    }
+    const verdict = index === undefined ? this.#judgeRecord(at) : yield* this.#judgeEntry(index)
+    if (verdict === Verdict.Again) return verdict
+    if (!inside) {
+      this.#giveBack(lock)
+      return Verdict.Stop
+    }
+    if (verdict === Verdict.Skip) this.#giveBack(lock)
+    if (this.#isLast()) this.#done = true
+    return this.#done && verdict === Verdict.Skip ? Verdict.Stop : verdict
+  }
+
+  #judgeRecord(at: number): Verdict {
+    const { table, where } = this.#request
+    this.key.set(this.entryKey.bytes, 0, this.entryKey.length)
+    this.row = this.#reader.decodeRecord(table, at, at + this.#cursor.valueLength)
+    return where === undefined || where(this.row as never) ? Verdict.Match : Verdict.Skip
+  }
+
+  /** The row of a secondary entry: locked, unless a shared read needs the entry alone. */
+  *#judgeEntry(index: IndexStore): Steps<Verdict> {
+    const { table, where, mode, covering, policy } = this.#request
+    const store = this.#store
+    const { entryKey, key } = this
+    this.indexKeyLength = entryKeyLength(store.u32[(this.#cursor.valueOffset + Entry.Word) >> 2])
+    key.set(entryKey.bytes, this.indexKeyLength, entryKey.length)
+    if (covering && mode === LockMode.S) {
+      this.row = undefined
+      return Verdict.Match
+    }
+    store.beginOperation()
+    const tree = table.clustered
+    if (!tree.find(key.bytes, key.length)) return Verdict.Skip
+    const writer = trxIdAt(store.u32, tree.valueOffset)
+    const acquired = yield* this.#rowLocks.record(this.#trx, tree.tree, key.bytes, key.length, this.#record, writer, policy)
+    if (acquired === Acquired.Skipped) return Verdict.Skip
+    if (acquired >= Acquired.Waited) return Verdict.Again
+    this.#newRowLock = acquired === Acquired.New
+    this.#mustSee(writer)
+    const at = tree.valueOffset
+    if ((store.u8[at + Clustered.Flags] & Flag.Deleted) !== 0) return Verdict.Skip
+    this.row = this.#reader.decodeRecord(table, at, at + tree.valueLength)
+    void index
+    return where === undefined || where(this.row as never) ? Verdict.Match : Verdict.Skip
+  }
+
+  /** Locks the entry at hand; under READ COMMITTED an UPDATE looks at the committed row before it waits. */
+  *#lockEntry(lock: RecordLock, writer: TrxId): Steps<Acquired> {
+    const { index, policy, changes, where, range } = this.#request
+    const { entryKey } = this
+    const tree = this.#tree.tree
+    const semiConsistent = changes && index === undefined && !this.#trx.takesGapLocks && !(range.exact && range.whole) && where !== undefined && policy === 'wait'
+    if (semiConsistent) {
+      const result = this.#rowLocks.try(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, false)
+      if (result <= LockResult.AlreadyHeld) return result as number as Acquired
+      if (!this.#committedMatches()) return Acquired.Skipped
+    }
+    return yield* this.#rowLocks.record(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, policy)
+  }
+
+  /** Whether the row, as last committed, is there and matches. */
+  #committedMatches(): boolean {
+    const { table, where } = this.#request
+    const row = this.#reader.get(table, this.entryKey, undefined)
+    return row !== undefined && (where?.(row as never) ?? true)
+  }
+
+  /** READ COMMITTED lets go of what it locked for a row that does not match. */
+  #giveBack(lock: RecordLock): void {
+    if (this.#trx.takesGapLocks) return
+    const { locks } = this.#rowLocks
+    const { owner } = this.#trx
+    if (this.#newEntryLock) locks.unlockRecord(owner, this.#tree.tree, this.entryKey.bytes, this.entryKey.length, lock)
+    if (this.#newRowLock) locks.unlockRecord(owner, this.#request.table.clustered.tree, this.key.bytes, this.key.length, this.#record)
+  }
+
+  /** An equality, or a range of the clustered index, ends before this entry: its gap is locked. */
+  #endWithGap(): Verdict {
+    if (this.#trx.takesGapLocks) {
+      this.#rowLocks.locks.lockRecord(this.#trx.owner, this.#tree.tree, this.entryKey.bytes, this.entryKey.length, this.#gap, false)
+    }
+    return Verdict.Stop
+  }
+
+  /** Nothing is left that way: upwards, the gap above all entries is locked. */
+  #atEnd(): Verdict {
+    if (!this.#request.reverse && this.#trx.takesGapLocks) this.#lockSupremum()
+    return Verdict.Stop
+  }
+
+  #lockSupremum(): void {
+    this.#rowLocks.locks.lockRecord(this.#trx.owner, this.#tree.tree, this.entryKey.bytes, SUPREMUM, this.#nextKey, false)
+  }
+
+  #needsNoGap(deleted: boolean): boolean {
+    const { index, range, reverse } = this.#request
+    const unique = index === undefined || index.definition.unique
+    if (range.exact && range.whole && unique && (!deleted || index === undefined)) return true
+    return this.#first && index === undefined && !reverse && range.fromWhole && this.#equals(range.lower, range.lowerLength)
+  }
+
+  /** The match of a unique search, or the end of a range of the clustered index, was found itself: nothing behind it is touched. */
+  #isLast(): boolean {
+    const { index, range, reverse } = this.#request
+    if (range.exact && range.whole && (index === undefined || index.definition.unique)) return true
+    // The upper bound's bytes are the key's and one more.
+    return index === undefined && !reverse && range.toWhole && this.#equals(range.upper, range.upperLength - 1)
+  }
+
+  #equals(bytes: Uint8Array, length: number): boolean {
+    return compareBytes(bytes, 0, length, this.entryKey.bytes, 0, this.entryKey.length) === 0
+  }
+
+  #isInside(): boolean {
+    const { range, reverse } = this.#request
+    const { bytes, length } = this.entryKey
+    if (reverse) return range.lowerLength < 0 || compareBytes(bytes, 0, length, range.lower, 0, range.lowerLength) >= 0
+    return range.upperLength < 0 || compareBytes(bytes, 0, length, range.upper, 0, range.upperLength) < 0
+  }
+
+  #isDeleted(at: number): boolean {
+    const { u8, u32 } = this.#store
+    return this.#request.index === undefined
+      ? (u8[at + Clustered.Flags] & Flag.Deleted) !== 0
+      : (entryFlags(u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0
+  }
+
+  #mustSee(writer: TrxId): void {
+    const { isolation, view } = this.#trx
+    if (isolation !== 'snapshot' || view === undefined || view.sees(writer)) return
+    const { table } = this.#request
+    this.#store.beginOperation()
+    throw new ConflictError(`a row of table '${table.name}' in the range was changed since this transaction's snapshot: try the transaction again`, { table: table.name })
+  }
+
+  #place(): boolean {
+    const { range, reverse } = this.#request
+    const cursor = this.#cursor
+    this.#store.beginOperation()
+    if (this.#begun) {
+      cursor.resume()
+      return this.#step()
+    }
+    this.#begun = true
+    if (!reverse) return range.lowerLength < 0 ? cursor.first() : cursor.seek(range.lower, range.lowerLength)
+    return this.#placeReverse()
+  }
+
+  /** Downwards, the gap above the first entry is locked too: an insert there would be in the range. */
+  #placeReverse(): boolean {
+    const { range } = this.#request
+    const cursor = this.#cursor
+    const gaps = this.#trx.takesGapLocks
+    if (range.upperLength < 0) {
+      if (gaps) this.#lockSupremum()
+      return cursor.last()
+    }
+    if (gaps) {
+      const above = cursor.seek(range.upper, range.upperLength)
+      if (above) this.entryKey.length = cursor.copyKey(this.entryKey.bytes)
+      this.#rowLocks.locks.lockRecord(this.#trx.owner, this.#tree.tree, this.entryKey.bytes, above ? this.entryKey.length : SUPREMUM, this.#gap, false)
+      this.#store.beginOperation()
+    }
+    return cursor.seekBefore(range.upper, range.upperLength)
+  }
+
+  #step(): boolean {
+    return this.#request.reverse ? this.#cursor.previous() : this.#cursor.next()
+  }
+}
+
+const enum Verdict {
+  /** A row of the result. */
+  Match,
+  /** Not one; go on behind it. */
+  Skip,
+  /** Look at the same place again. */
+  Again,
+  Stop,
+}
+

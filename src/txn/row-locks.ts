@@ -1,0 +1,176 @@
+import { LockNotAvailableError, LockWaitTimeoutError, NextkeyError } from '../base/errors.js'
+import type { TableId, TreeId, TrxId } from '../base/ids.js'
+import { KeyBuffer } from '../codec/key-encoding.js'
+import type { Deadlock } from '../lock/deadlock.js'
+import { SUPREMUM } from '../lock/lock-key.js'
+import { RecordLock, type TableLock } from '../lock/lock-modes.js'
+import { type LockRequest, LockResult } from '../lock/lock-request.js'
+import { LockSystem } from '../lock/lock-system.js'
+import type { BTree } from '../storage/btree.js'
+import type { PageStore } from '../storage/page-store.js'
+import type { Trx } from './trx.js'
+import type { TrxSystem } from './trx-system.js'
+
+/**
+ * Work that may have to wait for locks: a generator that yields each request it waits with, and goes on when that is settled. It is
+ * driven by a promise per wait, or refuses to wait at all (D1). Nothing it keeps in shared scratch survives a yield.
+ */
+export type Steps<T> = Generator<LockRequest, T, void>
+
+/** What became of an attempt to lock. */
+export const enum Acquired {
+  /** Newly taken, without waiting. */
+  New = 0,
+  /** Was held already. */
+  Held = 1,
+  /** Taken after a wait: whatever was looked at before is to be searched again. */
+  Waited = 2,
+  /** The entry vanished while it was waited for: search again. */
+  Moved = 3,
+  /** Not to be had, and the statement skips what is locked. */
+  Skipped = 4,
+}
+
+/** What a statement does where it would have to wait. */
+export type WaitPolicy = 'wait' | 'nowait' | 'skip'
+
+/**
+ * The locks of row operations: between the lock system, which knows keys and owners, and the trees.
+ *
+ * L1. A record or entry last written by an active transaction is locked by it implicitly; the lock becomes explicit when somebody
+ *     else asks for one on it.
+ * L2. An insert waits for locks on the gap that ends at its successor; then locks on that gap are inherited by the new entry.
+ * L3. What is removed for good (purge, rollback of an insert) leaves its locks to its successor.
+ */
+export class RowLocks {
+  readonly locks: LockSystem = new LockSystem()
+  readonly #store: PageStore
+  readonly #system: TrxSystem
+  readonly #successor: KeyBuffer = new KeyBuffer()
+  #successorLength = 0
+
+  constructor(store: PageStore, system: TrxSystem) {
+    this.#store = store
+    this.#system = system
+  }
+
+  *table(trx: Trx, table: TableId, lock: TableLock): Steps<void> {
+    const { owner } = trx
+    if (owner.lastTable === table && (owner.lastTableMask & (1 << lock)) !== 0) return
+    const result = this.locks.lockTable(owner, table, lock, trx.mayWait)
+    if (result > LockResult.AlreadyHeld) yield* this.settle(trx, result)
+  }
+
+  /** Locks an entry (key[0, length), last written by `writer`) or, with SUPREMUM for a length, the gap above all. */
+  *record(trx: Trx, tree: TreeId, key: Uint8Array, length: number, lock: RecordLock, writer: TrxId, policy: WaitPolicy): Steps<Acquired> {
+    const result = this.try(trx, tree, key, length, lock, writer, policy === 'wait')
+    if (result <= LockResult.AlreadyHeld) return result as number as Acquired
+    if (policy === 'skip' && result === LockResult.NotAvailable) return Acquired.Skipped
+    return yield* this.settle(trx, result)
+  }
+
+  /** The first half of `record`: one attempt, without a wait. */
+  try(trx: Trx, tree: TreeId, key: Uint8Array, length: number, lock: RecordLock, writer: TrxId, mayWait: boolean): LockResult {
+    if (length !== SUPREMUM) this.#revealImplicit(trx, tree, key, length, writer)
+    return this.locks.lockRecord(trx.owner, tree, key, length, lock, mayWait && trx.mayWait)
+  }
+
+  /** Before a change that leaves an implicit lock of its own. */
+  *implicitly(trx: Trx, tree: TreeId, key: Uint8Array, length: number, writer: TrxId): Steps<Acquired> {
+    this.#revealImplicit(trx, tree, key, length, writer)
+    const result = this.locks.lockImplicitly(trx.owner, tree, key, length, trx.mayWait)
+    return result <= LockResult.AlreadyHeld ? (result as number as Acquired) : yield* this.settle(trx, result)
+  }
+
+  /** L2, before the insert; the tree stands where the entry will be. False: it had to wait, search again. */
+  *beforeInsert(trx: Trx, tree: BTree): Steps<boolean> {
+    if (this.locks.isIdle) return true
+    this.#findSuccessor(tree, tree.slot)
+    const result = this.locks.lockRecord(
+      trx.owner,
+      tree.tree,
+      this.#successor.bytes,
+      this.#successorLength,
+      RecordLock.XInsertIntention,
+      trx.mayWait,
+    )
+    if (result <= LockResult.AlreadyHeld) return true
+    yield* this.settle(trx, result)
+    return false
+  }
+
+  /** L2, after the insert, in the same turn as `beforeInsert`. */
+  inserted(tree: BTree, key: Uint8Array, length: number): void {
+    if (!this.locks.isIdle) this.locks.entryInserted(tree.tree, key, length, this.#successor.bytes, this.#successorLength)
+  }
+
+  /** Removes the entry the tree stands on, for good (L3). */
+  remove(tree: BTree, key: Uint8Array, length: number): void {
+    const idle = this.locks.isIdle
+    if (!idle) this.#findSuccessor(tree, tree.slot + 1)
+    tree.remove()
+    if (!idle) this.locks.entryRemoved(tree.tree, key, length, this.#successor.bytes, this.#successorLength)
+  }
+
+  /** Gap lock on whatever follows the place where a search found nothing. Never waits. */
+  lockGapAt(trx: Trx, tree: BTree, lock: RecordLock.SGap | RecordLock.XGap): void {
+    this.#findSuccessor(tree, tree.slot)
+    this.locks.lockRecord(trx.owner, tree.tree, this.#successor.bytes, this.#successorLength, lock, false)
+  }
+
+  /** Waits for what a call to the lock system answered, or raises what it means. */
+  *settle(trx: Trx, result: LockResult): Steps<Acquired> {
+    if (result === LockResult.NotAvailable) throw new LockNotAvailableError()
+    if (result === LockResult.Deadlock) throw this.#deadlock(trx)
+    const request = trx.owner.waiting as LockRequest
+    yield request
+    this.#store.beginOperation()
+    switch (request.status) {
+      case 'granted':
+        return Acquired.Waited
+      case 'moved':
+        return Acquired.Moved
+      case 'deadlock':
+        throw this.#deadlock(trx)
+      case 'timeout':
+        throw new LockWaitTimeoutError(this.#describe(request))
+      case 'aborted':
+        throw new NextkeyError('ERR_ABORTED', 'the signal of the transaction fired while it was waiting for a lock')
+      default:
+        throw new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock')
+    }
+  }
+
+  #revealImplicit(trx: Trx, tree: TreeId, key: Uint8Array, length: number, writer: TrxId): void {
+    if (writer === trx.trxId || this.#system.isCommitted(writer)) return
+    const other = this.#system.active.get(writer)
+    if (other !== undefined) this.locks.makeExplicit(other.owner, tree, key, length)
+  }
+
+  /** The key of the entry at a slot of the leaf the tree stands on, or of the first in the leaf to the right. */
+  #findSuccessor(tree: BTree, slot: number): void {
+    const { pages, base } = tree
+    if (slot < pages.count(base)) {
+      this.#successorLength = pages.copyKey(base, slot, this.#successor.bytes)
+      return
+    }
+    const right = pages.right(base)
+    this.#successorLength = right === 0 ? SUPREMUM : pages.copyKey(this.#store.fetch(right), 0, this.#successor.bytes)
+  }
+
+  #deadlock(trx: Trx): NextkeyError {
+    const latest: Deadlock | null = this.locks.latestDeadlock
+    this.#store.beginOperation()
+    return new NextkeyError('ERR_DEADLOCK', `transaction ${trx.number} was rolled back to resolve a deadlock: try it again\n${String(latest)}`, {
+      retryable: true,
+      details: { deadlock: latest },
+    })
+  }
+
+  #describe(request: LockRequest): string {
+    const blockers: { id: number }[] = []
+    request.collectBlockers(blockers as never)
+    const holders = [...new Set(blockers.map((blocker) => blocker.id))]
+    return holders.length === 0 ? '' : `, held by transaction ${holders.join(', ')}`
+  }
+}

@@ -1,0 +1,54 @@
+import type { LockRequest } from './lock/lock-request.js'
+import type { LockSystem } from './lock/lock-system.js'
+import type { Clock } from './platform/clock.js'
+import type { Steps } from './txn/row-locks.js'
+
+/** How long, and until when, a statement waits for a lock. */
+export interface WaitOptions {
+  /** Milliseconds per wait. */
+  timeout: number
+  signal: AbortSignal | undefined
+}
+
+/**
+ * Drives work that may wait: a promise around each wait, with its timeout. While nothing has to be waited for, everything happens
+ * in the call: the first part of an operation is always synchronous.
+ */
+export class Waits {
+  readonly #locks: LockSystem
+  readonly #clock: Clock
+
+  constructor(locks: LockSystem, clock: Clock) {
+    this.#locks = locks
+    this.#clock = clock
+  }
+
+  /** Goes on with steps whose first `next()` answered with this request. */
+  async finish<T>(steps: Steps<T>, first: LockRequest, options: WaitOptions): Promise<T> {
+    for (let request = first; ; ) {
+      await this.#settled(request, options)
+      const next = steps.next()
+      if (next.done === true) return next.value
+      request = next.value
+    }
+  }
+
+  #settled(request: LockRequest, { timeout, signal }: WaitOptions): Promise<void> {
+    return new Promise((resolve) => {
+      if (request.status !== 'waiting') {
+        resolve()
+        return
+      }
+      const abort = (): void => this.#locks.cancel(request, 'aborted')
+      // The wait is somebody's await: the process must not end before it does.
+      const cancelTimer = this.#clock.setTimer(timeout, () => this.#locks.cancel(request, 'timeout'), true)
+      request.onSettled = () => {
+        cancelTimer()
+        signal?.removeEventListener('abort', abort)
+        resolve()
+      }
+      if (signal?.aborted === true) abort()
+      else signal?.addEventListener('abort', abort)
+    })
+  }
+}
