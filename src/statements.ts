@@ -33,7 +33,7 @@ export interface StatementOptions {
 export const PLAIN: StatementOptions = { onDuplicate: undefined, onReplaced: undefined, policy: 'wait' }
 
 /** Rows that a locking range statement works on. */
-export type Target = Omit<ScanRequest, 'changes' | 'mode' | 'covering'>
+export type Target = Omit<ScanRequest, 'changes' | 'semiConsistent' | 'mode' | 'covering'>
 
 /**
  * The statements, each atomic: whatever is raised inside, the statement is undone and the transaction goes on. They are steps that may
@@ -85,7 +85,7 @@ export class Statements {
         this.#engine.undoTo(trx, mark)
         if (onDuplicate === 'ignore') return undefined
         if (typeof onDuplicate === 'function') {
-          yield* this.#change(trx, table, caught.existing, onDuplicate as (row: unknown) => unknown)
+          yield* this.#change(trx, table, caught.existing, onDuplicate as (row: unknown) => unknown, 'wait', true)
           return caught.existing
         }
         if (yield* this.#replaceDuplicate(trx, table, caught, given, keyGiven, options)) return inserted
@@ -107,7 +107,7 @@ export class Statements {
       yield* writer.delete(trx, table)
       return false
     }
-    yield* this.#store(trx, table, old, row, key)
+    yield* this.#store(trx, table, old, row, key, true)
     return true
   }
 
@@ -122,7 +122,7 @@ export class Statements {
       if (reader.has(table, writer.key, 'newest')) {
         if ((yield* writer.lock(trx, table, LockMode.X, options.policy)) === true) {
           this.#place(trx, table)
-          yield* writer.update(trx, table, stored)
+          yield* writer.update(trx, table, stored, false)
           return result
         }
         continue
@@ -144,32 +144,32 @@ export class Statements {
     this.#engine.mustWrite()
     if (typeof change !== 'function') mustBePatch(table, change)
     const apply = typeof change === 'function' ? (change as (row: unknown) => unknown) : (old: unknown) => patched(table, old, change)
-    return yield* this.#change(trx, table, key, apply, policy)
+    return yield* this.#change(trx, table, key, apply, policy, false)
   }
 
-  *#change(trx: Trx, table: TableStore, key: unknown, apply: (row: unknown) => unknown, policy: WaitPolicy = 'wait'): Steps<boolean> {
+  *#change(trx: Trx, table: TableStore, key: unknown, apply: (row: unknown) => unknown, policy: WaitPolicy, exclusive: boolean): Steps<boolean> {
     const { writer, reader } = this.#engine
     this.#encodeKey(table, key)
     if ((yield* writer.lock(trx, table, LockMode.X, policy)) !== true) return false
     const old = writer.key.toBytes()
-    yield* this.#store(trx, table, old, apply(reader.get(table, writer.key, 'newest')), key)
+    yield* this.#store(trx, table, old, apply(reader.get(table, writer.key, 'newest')), key, exclusive)
     return true
   }
 
   /** Puts a row in the place of the one at the encoded key `old`, which is locked. Its own key may be another. */
-  *#store(trx: Trx, table: TableStore, old: Uint8Array, row: unknown, key: unknown): Steps<void> {
+  *#store(trx: Trx, table: TableStore, old: Uint8Array, row: unknown, key: unknown, exclusive: boolean): Steps<void> {
     const { writer } = this.#engine
     let stored = this.#prepare(table, row, table.keyPaths === null ? key : undefined)
     if (sameKey(old, writer.key)) {
       this.#place(trx, table)
-      yield* writer.update(trx, table, stored)
+      yield* writer.update(trx, table, stored, exclusive)
       return
     }
     writer.key.set(old, 0, old.length)
     yield* writer.delete(trx, table)
     stored = this.#prepare(table, row, undefined)
     this.#place(trx, table)
-    yield* writer.insert(trx, table, stored, false)
+    yield* writer.insert(trx, table, stored, exclusive)
   }
 
   *delete(trx: Trx, table: TableStore, key: unknown, policy: WaitPolicy): Steps<boolean> {
@@ -193,10 +193,21 @@ export class Statements {
   *collect(trx: Trx, target: Target, mode: LockMode, want: Want): Steps<unknown[]> {
     this.#engine.mustRead()
     const covering = want === Want.Keys || want === Want.PrimaryKeys
-    const scan = this.#scan(trx, { ...target, mode, covering, changes: false })
+    const scan = this.#scan(trx, { ...target, mode, covering, changes: false, semiConsistent: false })
     const out: unknown[] = []
     while (yield* scan.next()) out.push(resultOf(scan, target, want))
     return out
+  }
+
+  /** The same, a row at a time. */
+  oneByOne(trx: Trx, target: Target, mode: LockMode, want: Want): { next(): Steps<IteratorResult<unknown, undefined>> } {
+    const covering = want === Want.Keys || want === Want.PrimaryKeys
+    const scan = this.#scan(trx, { ...target, mode, covering, changes: false, semiConsistent: false })
+    return {
+      *next(): Steps<IteratorResult<unknown, undefined>> {
+        return (yield* scan.next()) ? { done: false, value: resultOf(scan, target, want) } : { done: true, value: undefined }
+      },
+    }
   }
 
   /** Changes every matching row; returns how many there were. */
@@ -204,7 +215,7 @@ export class Statements {
     this.#engine.mustWrite()
     const { writer } = this.#engine
     const { table, index } = target
-    const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true })
+    const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true, semiConsistent: true })
     // A row that moves in the index being scanned is changed when the scan is over: it must not be met again (Halloween).
     const moving: [key: Uint8Array, row: unknown][] = []
     let count = 0
@@ -217,10 +228,10 @@ export class Statements {
       if (!sameKey(key, writer.key) || (index !== undefined && !sameKey(entry, this.#entry))) moving.push([key, row])
       else {
         this.#place(trx, table)
-        yield* writer.update(trx, table, stored)
+        yield* writer.update(trx, table, stored, false)
       }
     }
-    for (const [key, row] of moving) yield* this.#store(trx, table, key, row, undefined)
+    for (const [key, row] of moving) yield* this.#store(trx, table, key, row, undefined, false)
     return count
   }
 
@@ -228,7 +239,7 @@ export class Statements {
   *deleteRange(trx: Trx, target: Target): Steps<number> {
     this.#engine.mustWrite()
     const { writer } = this.#engine
-    const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true })
+    const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true, semiConsistent: false })
     let count = 0
     for (; yield* scan.next(); count++) {
       writer.key.set(scan.key.bytes, 0, scan.key.length)

@@ -51,6 +51,8 @@ export interface LockOptions extends WaitOption {
 /** A point to which a transaction can be rolled back. */
 export interface Savepoint {
   readonly mark: UndoMark
+  /** The transaction had done nothing yet: neither locked, nor written, nor read. */
+  readonly atBeginning: boolean
   readonly number: number
 }
 
@@ -76,7 +78,8 @@ export class TransactionCore {
     this.readOnly = options.readOnly === true
     this.#isolation = options.isolation ?? db.options.isolation
     this.trx = db.engine.begin(this.#isolation)
-    if (options.snapshotNow === true) this.trx.view = db.engine.system.openView(this.trx.trxId)
+    // Below REPEATABLE READ a view is for one statement.
+    if (options.snapshotNow === true && this.trx.takesGapLocks) this.trx.view = db.engine.system.openView(this.trx.trxId)
     db.register(this)
   }
 
@@ -220,7 +223,9 @@ export class TransactionCore {
 
   savepoint(): Savepoint {
     this.mustBeOpen()
-    const savepoint: Savepoint = { mark: markOf(this.trx), number: ++this.#savepoints }
+    const { view, owner, hasLog } = this.trx
+    const atBeginning = view === undefined && owner.slot === 0 && !hasLog
+    const savepoint: Savepoint = { mark: markOf(this.trx), atBeginning, number: ++this.#savepoints }
     this.#validSavepoints.push(savepoint)
     return savepoint
   }
@@ -232,7 +237,8 @@ export class TransactionCore {
       throw new NextkeyError('ERR_NO_SUCH_SAVEPOINT', 'the savepoint is not of this transaction, or an earlier rollback has undone it')
     }
     this.#validSavepoints.length = at + 1
-    this.db.engine.undoTo(this.trx, savepoint.mark)
+    if (savepoint.atBeginning) this.db.engine.restart(this.trx)
+    else this.db.engine.undoTo(this.trx, savepoint.mark)
   }
 
   end(how: string): void {
@@ -425,7 +431,14 @@ export class Transaction {
     if (mode === undefined) return new AsyncResults(async () => this.#core.results<T>(table, range, want))
     const target = this.#core.target(table, range, options)
     const { statements } = this.#core.db
-    return new AsyncResults(() => this.#run(() => statements.collect(this.#core.trx, target, mode, want), options) as Promise<T[]>)
+    const core = this.#core
+    return new AsyncResults(
+      () => this.#run(() => statements.collect(core.trx, target, mode, want), options) as Promise<T[]>,
+      () => {
+        const rows = statements.oneByOne(core.trx, target, mode, want)
+        return () => this.#run(() => rows.next(), options) as Promise<IteratorResult<T, undefined>>
+      },
+    )
   }
 
   #mustBeIdle(what: string): void {
@@ -487,17 +500,27 @@ function waitOf(args: unknown[]): WaitOption {
   return typeof last === 'object' && last !== null && 'wait' in last && args.length > 1 ? (last as WaitOption) : {}
 }
 
-/** Results whose rows are awaited, because a locking read may have to wait. Read when first asked for, once. */
+/**
+ * Results whose rows are awaited, because a locking read may have to wait. `toArray()` is one statement; a `for await` loop over a
+ * locking read locks row by row as it goes.
+ */
 export class AsyncResults<T> implements AsyncIterable<T> {
   readonly #read: () => Promise<Results<T> | T[]>
+  readonly #iterate: (() => () => Promise<IteratorResult<T, undefined>>) | undefined
 
   /** @internal */
-  constructor(read: () => Promise<Results<T> | T[]>) {
+  constructor(read: () => Promise<Results<T> | T[]>, iterate?: () => () => Promise<IteratorResult<T, undefined>>) {
     this.#read = read
+    this.#iterate = iterate
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, void> {
-    for (const row of await this.#read()) yield row
+    if (this.#iterate === undefined) {
+      for (const row of await this.#read()) yield row
+      return
+    }
+    const next = this.#iterate()
+    for (let result = await next(); result.done !== true; result = await next()) yield result.value
   }
 
   async toArray(): Promise<T[]> {

@@ -145,6 +145,15 @@ export class Engine {
     this.undoStep(trx, mark, Number.POSITIVE_INFINITY)
   }
 
+  /** Back to the transaction's very beginning: everything is undone, no lock and no view is left, and it goes on. */
+  restart(trx: Trx): void {
+    this.undoStep(trx, undefined, Number.POSITIVE_INFINITY)
+    trx.redo.clear()
+    if (trx.view !== undefined) this.system.closeView(trx.view)
+    trx.view = undefined
+    this.rowLocks.locks.releaseAll(trx.owner)
+  }
+
   /** Ends the transaction; everything it did is undone already. */
   finishRollback(trx: Trx): void {
     try {

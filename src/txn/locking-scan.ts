@@ -33,13 +33,15 @@ export interface ScanRequest {
   range: LockRange
   reverse: boolean
   mode: LockMode
-  /** The entries alone answer the statement: a shared lock leaves the rows alone. */
-  covering: boolean
   /**
-   * The statement changes what it finds. Then the end of the range is noticed only when the row was fetched, and, under READ COMMITTED, rows
-   * that somebody else has locked are first looked at as last committed (semi-consistent read).
+   * The entries alone answer the statement: a shared lock leaves the rows alone. An exclusive one does not, and the end of the range is
+   * noticed only when its row was locked (the index has no condition to check: S6).
    */
+  covering: boolean
+  /** The statement changes or deletes what it finds. Then, too, the end of the range is noticed only when the row was fetched. */
   changes: boolean
+  /** Under READ COMMITTED, rows that somebody else has locked are first looked at as last committed (UPDATE does, DELETE does not). */
+  semiConsistent: boolean
   where: ((row: never) => boolean) | undefined
   policy: WaitPolicy
   limit: number
@@ -74,6 +76,8 @@ export class LockingScan {
   #begun = false
   #found = 0
   #done = false
+  /** `#isEnd` was true. */
+  #endFound = false
   /** The entry at the cursor is the first one looked at. */
   #first = true
   /** Locks taken for the row at hand that READ COMMITTED gives back if it does not match. */
@@ -120,7 +124,7 @@ export class LockingScan {
 
   /** Looks at the entry at the cursor. Holds the cursor on it. */
   *#look(): Steps<Verdict> {
-    const { index, range, reverse, changes } = this.#request
+    const { index, range, reverse, changes, covering } = this.#request
     const cursor = this.#cursor
     const entryKey = this.entryKey
     entryKey.length = cursor.copyKey(entryKey.bytes)
@@ -128,24 +132,29 @@ export class LockingScan {
     const inside = this.#isInside()
     this.#newEntryLock = false
     this.#newRowLock = false
+    if (this.#endFound) return Verdict.Stop
     const gaps = this.#trx.takesGapLocks
     if (!inside && range.exact && !reverse) return this.#endWithGap()
-    if (!inside && index === undefined && !reverse) return this.#endWithGap()
     const at = cursor.valueOffset
     const writer = trxIdAt(this.#store.u32, at)
     const deleted = this.#isDeleted(at)
+    if (!inside && gaps && index === undefined && !reverse) return this.#endWithGap()
     const lock = !gaps || this.#needsNoGap(deleted) ? this.#record : this.#nextKey
     const acquired = yield* this.#lockEntry(lock, writer)
     if (acquired === Acquired.Skipped) return Verdict.Skip
+    if (acquired === Acquired.Beyond) return Verdict.Stop
     if (acquired >= Acquired.Waited) return Verdict.Again
     this.#newEntryLock = acquired === Acquired.New
     this.#mustSee(writer)
+    if (gaps && this.#isEnd()) this.#endFound = true
     if (deleted) {
       this.#giveBack(lock)
       return index === undefined && range.exact && range.whole ? Verdict.Stop : Verdict.Skip
     }
-    if (!inside && !(changes && index !== undefined && !reverse)) {
-      this.#giveBack(lock)
+    // Where the index alone tells that the range is over, its row is left alone (S6); a SELECT keeps the record below a range of the key (S7).
+    const fetchesRow = index !== undefined && (changes || (reverse ? range.exact : covering))
+    if (!inside && !fetchesRow) {
+      if (!(reverse && index === undefined)) this.#giveBack(lock)
       return Verdict.Stop
     }
     const verdict = index === undefined ? this.#judgeRecord(at) : yield* this.#judgeEntry(index)
@@ -155,7 +164,7 @@ export class LockingScan {
       return Verdict.Stop
     }
     if (verdict === Verdict.Skip) this.#giveBack(lock)
-    if (this.#isLast()) this.#done = true
+    if (this.#isUnique()) this.#done = true
     return this.#done && verdict === Verdict.Skip ? Verdict.Stop : verdict
   }
 
@@ -195,23 +204,19 @@ export class LockingScan {
 
   /** Locks the entry at hand; under READ COMMITTED an UPDATE looks at the committed row before it waits. */
   *#lockEntry(lock: RecordLock, writer: TrxId): Steps<Acquired> {
-    const { index, policy, changes, where, range } = this.#request
+    const { index, policy, semiConsistent, range } = this.#request
     const { entryKey } = this
     const tree = this.#tree.tree
-    const semiConsistent = changes && index === undefined && !this.#trx.takesGapLocks && !(range.exact && range.whole) && where !== undefined && policy === 'wait'
-    if (semiConsistent) {
+    const unique = range.exact && range.whole
+    if (semiConsistent && index === undefined && !this.#trx.takesGapLocks && !unique && policy === 'wait') {
       const result = this.#rowLocks.try(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, false)
       if (result <= LockResult.AlreadyHeld) return result as number as Acquired
-      if (!this.#committedMatches()) return Acquired.Skipped
+      const row = this.#reader.get(this.#request.table, entryKey, undefined)
+      if (row === undefined) return Acquired.Skipped
+      if (!this.#isInside()) return Acquired.Beyond
+      if (this.#request.where?.(row as never) === false) return Acquired.Skipped
     }
     return yield* this.#rowLocks.record(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, policy)
-  }
-
-  /** Whether the row, as last committed, is there and matches. */
-  #committedMatches(): boolean {
-    const { table, where } = this.#request
-    const row = this.#reader.get(table, this.entryKey, undefined)
-    return row !== undefined && (where?.(row as never) ?? true)
   }
 
   /** READ COMMITTED lets go of what it locked for a row that does not match. */
@@ -225,9 +230,8 @@ export class LockingScan {
 
   /** An equality, or a range of the clustered index, ends before this entry: its gap is locked. */
   #endWithGap(): Verdict {
-    if (this.#trx.takesGapLocks) {
-      this.#rowLocks.locks.lockRecord(this.#trx.owner, this.#tree.tree, this.entryKey.bytes, this.entryKey.length, this.#gap, false)
-    }
+    const writer = trxIdAt(this.#store.u32, this.#cursor.valueOffset)
+    if (this.#trx.takesGapLocks) this.#rowLocks.lockGap(this.#trx, this.#tree.tree, this.entryKey.bytes, this.entryKey.length, this.#gap, writer)
     return Verdict.Stop
   }
 
@@ -248,10 +252,15 @@ export class LockingScan {
     return this.#first && index === undefined && !reverse && range.fromWhole && this.#equals(range.lower, range.lowerLength)
   }
 
-  /** The match of a unique search, or the end of a range of the clustered index, was found itself: nothing behind it is touched. */
-  #isLast(): boolean {
+  /** A unique search has one match at most. */
+  #isUnique(): boolean {
+    const { index, range } = this.#request
+    return range.exact && range.whole && (index === undefined || index.definition.unique)
+  }
+
+  /** The record that a range of the clustered index ends with was found itself: no record behind it is touched. */
+  #isEnd(): boolean {
     const { index, range, reverse } = this.#request
-    if (range.exact && range.whole && (index === undefined || index.definition.unique)) return true
     // The upper bound's bytes are the key's and one more.
     return index === undefined && !reverse && range.toWhole && this.#equals(range.upper, range.upperLength - 1)
   }
@@ -307,7 +316,8 @@ export class LockingScan {
     if (gaps) {
       const above = cursor.seek(range.upper, range.upperLength)
       if (above) this.entryKey.length = cursor.copyKey(this.entryKey.bytes)
-      this.#rowLocks.locks.lockRecord(this.#trx.owner, this.#tree.tree, this.entryKey.bytes, above ? this.entryKey.length : SUPREMUM, this.#gap, false)
+      const writer = above ? trxIdAt(this.#store.u32, cursor.valueOffset) : (0 as TrxId)
+      this.#rowLocks.lockGap(this.#trx, this.#tree.tree, this.entryKey.bytes, above ? this.entryKey.length : SUPREMUM, this.#gap, writer)
       this.#store.beginOperation()
     }
     return cursor.seekBefore(range.upper, range.upperLength)

@@ -86,7 +86,7 @@ export class Rollback {
     }
     this.#store.beginOperation()
     this.#system.undo.pop(trx)
-    trx.owner.undoRecords--
+    if (record.kind <= UndoKind.Mark) trx.owner.undoRecords--
   }
 
   #undoClustered(trx: Trx, table: TableStore): void {
@@ -95,6 +95,7 @@ export class Rollback {
     const tree = table.clustered
     const found = tree.find(key.bytes, key.length)
     assert(found && trxIdAt(store.u32, tree.valueOffset) === trx.trxId, `a record of table '${table.name}' is not as its writer left it`)
+    if (this.#partial && trx.takesGapLocks) this.#rowLocks.locks.makeExplicit(trx.owner, tree.tree, key.bytes, key.length)
     if (kind === UndoKind.Insert) this.#remove(trx, tree)
     else if (kind === UndoKind.Mark) {
       store.willChange(tree.base)

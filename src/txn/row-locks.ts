@@ -8,6 +8,7 @@ import { type LockRequest, LockResult } from '../lock/lock-request.js'
 import { LockSystem } from '../lock/lock-system.js'
 import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
+import { trxIdAt } from './record-format.js'
 import type { Trx } from './trx.js'
 import type { TrxSystem } from './trx-system.js'
 
@@ -29,6 +30,8 @@ export const enum Acquired {
   Moved = 3,
   /** Not to be had, and the statement skips what is locked. */
   Skipped = 4,
+  /** Not asked for: as last committed, the row lies beyond the end of the range. */
+  Beyond = 5,
 }
 
 /** What a statement does where it would have to wait. */
@@ -37,8 +40,8 @@ export type WaitPolicy = 'wait' | 'nowait' | 'skip'
 /**
  * The locks of row operations: between the lock system, which knows keys and owners, and the trees.
  *
- * L1. A record or entry last written by an active transaction is locked by it implicitly; the lock becomes explicit when somebody
- *     else asks for one on it.
+ * L1. A record or entry last written by an active transaction is locked by it implicitly; the lock becomes explicit when somebody,
+ *     itself included, asks for one on it or on its gap.
  * L2. An insert waits for locks on the gap that ends at its successor; then locks on that gap are inherited by the new entry.
  * L3. What is removed for good (purge, rollback of an insert) leaves its locks to its successor.
  */
@@ -77,7 +80,7 @@ export class RowLocks {
 
   /** Before a change that leaves an implicit lock of its own. */
   *implicitly(trx: Trx, tree: TreeId, key: Uint8Array, length: number, writer: TrxId): Steps<Acquired> {
-    this.#revealImplicit(trx, tree, key, length, writer)
+    if (writer !== trx.trxId) this.#revealImplicit(trx, tree, key, length, writer)
     const result = this.locks.lockImplicitly(trx.owner, tree, key, length, trx.mayWait)
     return result <= LockResult.AlreadyHeld ? (result as number as Acquired) : yield* this.settle(trx, result)
   }
@@ -114,8 +117,14 @@ export class RowLocks {
 
   /** Gap lock on whatever follows the place where a search found nothing. Never waits. */
   lockGapAt(trx: Trx, tree: BTree, lock: RecordLock.SGap | RecordLock.XGap): void {
-    this.#findSuccessor(tree, tree.slot)
-    this.locks.lockRecord(trx.owner, tree.tree, this.#successor.bytes, this.#successorLength, lock, false)
+    const writer = this.#findSuccessor(tree, tree.slot)
+    this.lockGap(trx, tree.tree, this.#successor.bytes, this.#successorLength, lock, writer)
+  }
+
+  /** Gap lock before an entry, last written by `writer`, or above all. Never waits. */
+  lockGap(trx: Trx, tree: TreeId, key: Uint8Array, length: number, lock: RecordLock.SGap | RecordLock.XGap, writer: TrxId): void {
+    if (length !== SUPREMUM) this.#revealImplicit(trx, tree, key, length, writer)
+    this.locks.lockRecord(trx.owner, tree, key, length, lock, false)
   }
 
   /** Waits for what a call to the lock system answered, or raises what it means. */
@@ -142,20 +151,27 @@ export class RowLocks {
   }
 
   #revealImplicit(trx: Trx, tree: TreeId, key: Uint8Array, length: number, writer: TrxId): void {
-    if (writer === trx.trxId || this.#system.isCommitted(writer)) return
-    const other = this.#system.active.get(writer)
-    if (other !== undefined) this.locks.makeExplicit(other.owner, tree, key, length)
+    if (this.#system.isCommitted(writer)) return
+    const holder = writer === trx.trxId ? trx : this.#system.active.get(writer)
+    if (holder !== undefined) this.locks.makeExplicit(holder.owner, tree, key, length)
   }
 
-  /** The key of the entry at a slot of the leaf the tree stands on, or of the first in the leaf to the right. */
-  #findSuccessor(tree: BTree, slot: number): void {
-    const { pages, base } = tree
-    if (slot < pages.count(base)) {
-      this.#successorLength = pages.copyKey(base, slot, this.#successor.bytes)
-      return
+  /** The key of the entry at a slot of the leaf the tree stands on, or of the first in the leaf to the right. Returns its writer. */
+  #findSuccessor(tree: BTree, slot: number): TrxId {
+    const { pages } = tree
+    let { base } = tree
+    let at = slot
+    if (slot >= pages.count(base)) {
+      const right = pages.right(base)
+      if (right === 0) {
+        this.#successorLength = SUPREMUM
+        return NOBODY
+      }
+      base = this.#store.fetch(right)
+      at = 0
     }
-    const right = pages.right(base)
-    this.#successorLength = right === 0 ? SUPREMUM : pages.copyKey(this.#store.fetch(right), 0, this.#successor.bytes)
+    this.#successorLength = pages.copyKey(base, at, this.#successor.bytes)
+    return trxIdAt(this.#store.u32, pages.valueOffset(base, at))
   }
 
   #deadlock(trx: Trx): NextkeyError {
@@ -174,3 +190,5 @@ export class RowLocks {
     return holders.length === 0 ? '' : `, held by transaction ${holders.join(', ')}`
   }
 }
+
+const NOBODY = 0 as TrxId

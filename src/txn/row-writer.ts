@@ -123,8 +123,8 @@ export class RowWriter {
     }
   }
 
-  /** Replaces the row at `key`, which this transaction has locked, by the one in `image`. */
-  *update(trx: Trx, table: TableStore, row: unknown): Steps<void> {
+  /** Replaces the row at `key`, which this transaction has locked, by the one in `image`. `exclusive` as for `insert`. */
+  *update(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Steps<void> {
     const { key } = this
     const tree = table.clustered
     const oldRow = this.#readLocked(table)
@@ -137,7 +137,7 @@ export class RowWriter {
       index.encodeEntry(row, key, this.#entry)
       if (sameBytes(this.#foundKey, this.#entry)) continue
       yield* this.#markEntry(trx, table, index, oldRow)
-      yield* this.#addEntry(trx, table, index, row, false)
+      yield* this.#addEntry(trx, table, index, row, exclusive)
     }
     trx.redo.put(table.id, key.bytes, key.length, this.image.bytes, this.image.start, this.image.end)
   }
@@ -215,7 +215,8 @@ export class RowWriter {
 
   /**
    * Looks for a live entry with the index key of `#entry`: every entry that has it, deleted ones too, is locked with its gap, and the
-   * gap of the entry after them, at every isolation level: the insert relies on it. With no such entry nothing is locked.
+   * gap of the entry after them (with the entry itself, in X), at every isolation level: the insert relies on it. With no such entry
+   * nothing is locked.
    * False: it had to wait, begin again.
    */
   *#checkUnique(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): Steps<boolean> {
@@ -231,14 +232,16 @@ export class RowWriter {
       const equal = more && found.length >= keyLength && startsWith(found.bytes, entry.bytes, keyLength)
       if (!equal && !any) return true
       trx.owner.inheritsAll = true
-      if (!equal) {
-        this.#locks.locks.lockRecord(trx.owner, tree.tree, found.bytes, more ? found.length : SUPREMUM, exclusive ? RecordLock.XGap : RecordLock.SGap, false)
+      const at = cursor.valueOffset
+      if (!equal && (!exclusive || !more)) {
+        const gap = exclusive ? RecordLock.XGap : RecordLock.SGap
+        this.#locks.lockGap(trx, tree.tree, found.bytes, more ? found.length : SUPREMUM, gap, more ? trxIdAt(store.u32, at) : (0 as TrxId))
         return true
       }
       any = true
-      const at = cursor.valueOffset
       const acquired = yield* this.#saved(this.#locks.record(trx, tree.tree, found.bytes, found.length, nextKey, trxIdAt(store.u32, at), 'wait'))
       if (acquired >= Acquired.Waited) return false
+      if (!equal) return true
       if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) === 0) {
         const existing = decodeTableKey(table, found.bytes, keyLength, found.length)
         throw new DuplicateKeyError(table.name, index.definition.name, index.paths.describe(row), existing)
@@ -297,7 +300,8 @@ export class RowWriter {
   #appendUndo(trx: Trx, kind: UndoKind, owner: number, key: KeyBuffer, image: Uint8Array, from: number, to: number): void {
     this.#system.startWriting(trx)
     this.#system.undo.append(trx, kind, owner, key.bytes, key.length, image, from, to)
-    trx.owner.undoRecords++
+    // Rows, not entries: what InnoDB weighs a deadlock's victims by.
+    if (kind <= UndoKind.Mark) trx.owner.undoRecords++
   }
 
   #valueStart = 0

@@ -126,13 +126,14 @@ function probeName(group: ProbeGroup, target: ProbeTarget): string {
 function patchProbes(scenario: Scenario, probes: readonly Probe[]): Probe[] {
   const patches = typeof scenario.mysql97 === 'string' ? [] : (scenario.mysql97.probes ?? [])
   const outcomes = new Map(patches.map((patch) => [JSON.stringify(patch.probe), patch.mysql]))
+  // A row may be probed twice, and was then patched once for both.
+  const unused = new Set(outcomes.keys())
   const patched = probes.map((probe) => {
     const name = probeName(probe.group, probe.target)
-    const outcome = outcomes.get(name) ?? probe.outcome
-    outcomes.delete(name)
-    return { ...probe, outcome }
+    unused.delete(name)
+    return { ...probe, outcome: outcomes.get(name) ?? probe.outcome }
   })
-  const unmatched = [...outcomes.keys()][0]
+  const unmatched = [...unused][0]
   if (unmatched !== undefined) throw new Error(`${scenario.id}: mysql97 changes a probe the scenario does not have: ${unmatched}`)
   return patched
 }

@@ -131,9 +131,10 @@ function primaryKeyOf(spec: TableSpec, path: AccessPath): unknown {
 
 /** Whether the index entry alone answers the read. */
 function isCovered(spec: TableSpec, path: AccessPath): boolean {
-  if (path.columns === undefined || path.index === undefined || path.index === 'PRIMARY') return false
+  if (path.index === undefined || path.index === 'PRIMARY') return false
   const known = new Set([...indexColumns(spec, path.index), ...spec.pk])
-  return path.columns.every((column) => known.has(column))
+  const wanted = [...(path.columns ?? spec.columns.map((column) => column.name)), ...(path.filter ?? []).map((condition) => condition.column)]
+  return wanted.every((column) => known.has(column))
 }
 
 /** The rows as far as the index knows them. The second read finds its locks taken. */
@@ -186,8 +187,7 @@ async function readPart(tx: FaceTransaction, table: OpenTable, path: AccessPath,
     const row = await tx.get(handle, key, options)
     return row === undefined ? [] : [row]
   }
-  // FOR UPDATE locks the rows too, whatever the index knows.
-  if (isCovered(spec, path) && options.lock !== 'update') return readCovered(tx, table, path, options)
+  if (isCovered(spec, path)) return readCovered(tx, table, path, options)
   return tx.values(handle, rangeOf(spec, path), options).toArray()
 }
 
