@@ -109,7 +109,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.options = options
     this.directory = directory
     this.#lock = lock
-    this.statements = new Statements(engine)
+    this.statements = new Statements(engine, options.autoIncrementLockMode)
     this.reads = new Reads(engine)
     this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock)
     engine.rowLocks.locks.graph.onDeadlock = (deadlock) => this.emit('deadlock', deadlock)
@@ -294,6 +294,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   async autocommit<T>(statement: (trx: Trx) => Steps<T>): Promise<T> {
     this.mustBeOpen()
     const trx = this.engine.begin(this.options.isolation)
+    this.engine.pager.beginOperation()
     let result: T
     try {
       const steps = statement(trx)
@@ -321,11 +322,11 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   /** @internal insert(row, options) or insert(key, value, options), by the table's kind. */
-  insertInto(trx: Trx, table: object, args: unknown[]): Steps<unknown> {
+  insertInto(trx: Trx, table: object, args: unknown[], stream = false): Steps<unknown> {
     const store = this.storeOf(table)
     const beside = store.keyPaths === null && !(store.definition.autoIncrement && args.length < 2)
     const [key, value, options] = beside ? args : [undefined, args[0], args[1]]
-    return this.statements.insert(trx, store, value, key, insertOptions(options))
+    return this.statements.insert(trx, store, value, key, insertOptions(options, stream))
   }
 
   /** @internal */
@@ -484,17 +485,18 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 }
 
-function insertOptions(options: unknown): StatementOptions {
-  if (options === undefined) return PLAIN
+function insertOptions(options: unknown, stream: boolean): StatementOptions {
+  if (options === undefined) return stream ? STREAM : PLAIN
   if (typeof options !== 'object' || options === null) throw new InvalidArgumentError(`the options of insert() are an object, not ${describe(options)}`)
   mustKnow(options, INSERT_OPTIONS, 'insert()')
   const { onDuplicate, onReplaced, wait } = options as InsertOptions
   if (onDuplicate !== undefined && onDuplicate !== 'ignore' && onDuplicate !== 'replace' && typeof onDuplicate !== 'function') {
     throw new InvalidArgumentError(`onDuplicate is 'ignore', 'replace' or a function, not ${describe(onDuplicate)}`, { onDuplicate })
   }
-  return { onDuplicate, onReplaced, policy: policyOf(wait === undefined ? {} : { wait }) }
+  return { onDuplicate, onReplaced, policy: policyOf(wait === undefined ? {} : { wait }), stream }
 }
 
+const STREAM: StatementOptions = { ...PLAIN, stream: true }
 const BEGIN_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly'])
 const MANAGED_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly', 'retries', 'signal'])
 const INSERT_OPTIONS: ReadonlySet<string> = new Set(['onDuplicate', 'onReplaced', 'wait'])

@@ -1,7 +1,7 @@
 import { describe, DuplicateKeyError, InvalidArgumentError, NextkeyError } from './base/errors.js'
-import { NO_PAGE } from './base/ids.js'
+import { NO_PAGE, type TableId } from './base/ids.js'
 import { decodeCompound, decodeKey, KeyBuffer } from './codec/key-encoding.js'
-import { LockMode } from './lock/lock-modes.js'
+import { LockMode, TableLock } from './lock/lock-modes.js'
 import { encodeShaped } from './range.js'
 import type { Engine } from './txn/engine.js'
 import { LockingScan, type ScanRequest } from './txn/locking-scan.js'
@@ -28,9 +28,11 @@ export interface StatementOptions {
   /** Told each row that is removed to make place for a new one. */
   onReplaced: ((row: never) => void) | undefined
   policy: WaitPolicy
+  /** One of rows whose number is not known beforehand: its generated key is taken under the AUTO-INC lock (D14). */
+  stream: boolean
 }
 
-export const PLAIN: StatementOptions = { onDuplicate: undefined, onReplaced: undefined, policy: 'wait' }
+export const PLAIN: StatementOptions = { onDuplicate: undefined, onReplaced: undefined, policy: 'wait', stream: false }
 
 /** Rows that a locking range statement works on. */
 export type Target = Omit<ScanRequest, 'changes' | 'semiConsistent' | 'mode' | 'covering'>
@@ -41,16 +43,19 @@ export type Target = Omit<ScanRequest, 'changes' | 'semiConsistent' | 'mode' | '
  */
 export class Statements {
   readonly #engine: Engine
+  readonly #autoIncrementLockMode: 0 | 1 | 2
   readonly #entry: KeyBuffer = new KeyBuffer()
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, autoIncrementLockMode: 0 | 1 | 2) {
     this.#engine = engine
+    this.#autoIncrementLockMode = autoIncrementLockMode
   }
 
   /** Runs the steps of one statement; on any error they are undone. */
   *atomically<T>(trx: Trx, steps: Steps<T>): Steps<T> {
     const engine = this.#engine
     const mark = markOf(trx)
+    engine.pager.beginOperation()
     try {
       const result = yield* steps
       engine.payDebts()
@@ -61,12 +66,31 @@ export class Statements {
       throw error
     } finally {
       trx.owner.inheritsAll = false
+      if (!trx.streams) this.releaseAutoIncrement(trx)
     }
+  }
+
+  /** The AUTO-INC lock is for a statement, not for the transaction. */
+  releaseAutoIncrement(trx: Trx): void {
+    if (trx.autoIncrementLock === 0) return
+    this.#engine.rowLocks.locks.unlockTable(trx.owner, trx.autoIncrementLock as TableId, TableLock.AutoInc)
+    trx.autoIncrementLock = 0
   }
 
   /** Returns the row's key; undefined if it was left out for a row in the way; the key of the row changed instead. */
   *insert(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
     this.#engine.mustWrite()
+    const { mayWait } = trx
+    if (options.policy === 'nowait') trx.mayWait = false
+    try {
+      return yield* this.#insert(trx, table, row, key, options)
+    } finally {
+      trx.mayWait = mayWait
+    }
+  }
+
+  *#insert(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
+    if (table.definition.autoIncrement) yield* this.#lockAutoIncrement(trx, table, options.stream)
     const [given, keyGiven] = this.#withGeneratedKey(table, row, key)
     const { writer } = this.#engine
     const { onDuplicate } = options
@@ -263,7 +287,9 @@ export class Statements {
    */
   #prepare(table: TableStore, row: unknown, key: unknown): unknown {
     const { codec, keyPaths } = table
-    const { writer } = this.#engine
+    const { writer, pager } = this.#engine
+    // Whatever the row makes raise, it is raised before this step has changed anything.
+    pager.beginOperation()
     if (row === undefined) throw new InvalidArgumentError(`a value to store in table '${table.name}' is missing`, undefined, 'ERR_INVALID_ROW')
     codec.encode(row)
     const { image } = writer
@@ -278,7 +304,6 @@ export class Statements {
       keyPaths.appendPrimaryKey(stored, writer.key)
     }
     for (const index of table.indexes) index.encodeEntry(stored, writer.key, this.#entry)
-    this.#engine.pager.beginOperation()
     return stored
   }
 
@@ -293,6 +318,15 @@ export class Statements {
     writer.noteChain(trx, chain.firstExtent)
     chain.step(Number.POSITIVE_INFINITY)
     image.chain = chain.firstExtent
+  }
+
+  /** D14: mode 0, every insert; mode 1, inserts of a number of rows not known beforehand; mode 2, none. */
+  *#lockAutoIncrement(trx: Trx, table: TableStore, stream: boolean): Steps<void> {
+    const mode = this.#autoIncrementLockMode
+    if (mode === 2 || (mode === 1 && !stream)) return
+    yield* this.#engine.rowLocks.table(trx, table.id, TableLock.IX)
+    yield* this.#engine.rowLocks.table(trx, table.id, TableLock.AutoInc)
+    trx.autoIncrementLock = table.id
   }
 
   /** A row without its auto-increment key gets the next value. */

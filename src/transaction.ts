@@ -148,6 +148,11 @@ export class TransactionCore {
     return yield* this.db.insertInto(this.trx, table, args)
   }
 
+  *insertStreamed(table: object, args: unknown[]): Steps<unknown> {
+    this.mustWrite()
+    return yield* this.db.insertInto(this.trx, table, args, true)
+  }
+
   *insertMany(table: object, rows: Iterable<unknown>, options: unknown): Steps<unknown[]> {
     this.mustWrite()
     const keys: unknown[] = []
@@ -344,17 +349,22 @@ export class Transaction {
     options?: InsertOptions<R>,
   ): Promise<{ count: number; firstKey: unknown }> {
     const mark = this.#core.savepoint()
+    const { trx } = this.#core
     let count = 0
     let firstKey: unknown
+    trx.streams = true
     try {
       for await (const row of source) {
-        const key = await this.insert(table, row, options)
+        const key = await this.#run(() => this.#core.insertStreamed(table, [row, options]), options ?? {})
         if (key === undefined) continue
         if (count++ === 0) firstKey = key
       }
     } catch (error) {
       if (this.#core.ended === undefined) await this.rollbackTo(mark)
       throw error
+    } finally {
+      trx.streams = false
+      this.#core.db.statements.releaseAutoIncrement(trx)
     }
     return { count, firstKey }
   }

@@ -270,6 +270,8 @@ export class Engine {
     const record = encodeStructure(table, id, json)
     wal.append(LogKind.Structure, record, 0, record.length)
     this.change(() => this.catalog.meta.set(MetaKind.Structure, table, id, json))
+    // The change is whole: what the row that made it raises later stopped nothing half-way.
+    this.pager.beginOperation()
   }
 
   /** After each statement: debts that background work has run up are paid inline (D1). */

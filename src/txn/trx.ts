@@ -41,6 +41,10 @@ export class Trx implements UndoLogState {
   readonly owner: LockOwner
   /** False while a synchronous call runs: it cannot wait. */
   mayWait = true
+  /** Table whose AUTO-INC lock the statement at hand holds; 0 for none. */
+  autoIncrementLock = 0
+  /** The statement at hand is made of many, one for each row of a stream. */
+  streams = false
 
   constructor(number: number, isolation: IsolationLevel, redo: RedoBuffer) {
     this.number = number

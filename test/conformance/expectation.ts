@@ -111,7 +111,10 @@ function patchSteps(steps: readonly ExpectedStep[], patches: readonly StepPatch[
     const patch = byStep.get(i)
     const nowWaiting = patch?.nowWaiting ?? (i < first ? step.nowWaiting : undefined)
     if (patch === undefined) return { ...step, nowWaiting }
-    return { outcome: patch.expect ?? step.outcome, resumes: patch.resumes ?? step.resumes, nowWaiting, locks: patch.locks ?? step.locks }
+    // Where the statement was not even submitted there, the locks after it were not recorded.
+    const skipped = patch.expect !== undefined && 'skipped' in patch.expect
+    const locks = patch.locks ?? (skipped ? undefined : step.locks)
+    return { outcome: patch.expect ?? step.outcome, resumes: patch.resumes ?? step.resumes, nowWaiting, locks }
   })
 }
 

@@ -270,8 +270,12 @@ class Probed extends Error {
 
 function runProbe(tx: FaceSyncTransaction, { spec, handle }: OpenTable, group: ProbeGroup, target: ProbeTarget): ProbeOutcome {
   if ('key' in target) {
-    const entry = { ...(group.index === undefined ? {} : { index: group.index }), eq: keyOf(target.key), primaryKey: keyOf(target.pk) }
-    return [...tx.primaryKeys(handle, entry, { lock: 'share' })].length > 0 ? 'granted' : 'noRow'
+    // A search for a whole key of a unique index is for that key alone: the first entry that has it decides.
+    const unique = spec.indexes.find((index) => index.name === group.index)?.unique === true
+    const isUniqueSearch = unique && !target.key.includes(null)
+    const entry = { ...(group.index === undefined ? {} : { index: group.index }), eq: keyOf(target.key), ...(isUniqueSearch ? {} : { primaryKey: keyOf(target.pk) }) }
+    const found = [...tx.primaryKeys(handle, entry, { lock: 'share' })].map((key) => JSON.stringify(key))
+    return found.includes(JSON.stringify(keyOf(target.pk))) ? 'granted' : 'noRow'
   }
   const found = (there: boolean): ProbeOutcome => (there ? 'granted' : 'noRow')
   switch (group.op) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ConflictError, DuplicateKeyError } from '../../src/base/errors.js'
+import { DuplicateKeyError } from '../../src/base/errors.js'
 import { openTest } from '../support/open-test-database.js'
 
 interface City {
@@ -210,9 +210,9 @@ describe('transactions', () => {
     expect((await two.get(table, 1))?.people).toBe(28)
     expect(table.get(1)?.people).toBe(28)
     expect(await two.count(table)).toBe(5)
-    await expect(two.update(table, 1, { people: 5 })).rejects.toThrow(ConflictError)
-    await expect(two.insert(table, { name: 'Draft', people: 2 })).rejects.toMatchObject({ code: 'ERR_CONFLICT', retryable: true })
-    await expect(two.delete(table, 1)).rejects.toThrow(ConflictError)
+    await expect(two.update(table, 1, { people: 5 }, { wait: 'nowait' })).rejects.toMatchObject({ code: 'ERR_LOCK_NOT_AVAILABLE', retryable: true })
+    await expect(two.insert(table, { name: 'Draft', people: 2 }, { wait: 'nowait' })).rejects.toMatchObject({ code: 'ERR_LOCK_NOT_AVAILABLE' })
+    await expect(two.delete(table, 1, { wait: 'nowait' })).rejects.toMatchObject({ code: 'ERR_LOCK_NOT_AVAILABLE' })
     await two.update(table, 3, { people: 6 })
     await one.commit()
     expect((await two.get(table, 1))?.people).toBe(28)
