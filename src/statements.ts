@@ -97,13 +97,16 @@ export class Statements {
     if (sameKey(oldKey, prepared.key)) {
       return this.#write(trx, () => this.#engine.writer.update(trx, table, prepared.key, this.#place(trx, table, prepared), prepared.row))
     }
-    return this.#write(trx, () => {
+    const moved = this.#write(trx, () => {
       const before = new KeyBuffer()
       before.set(oldKey, 0, oldKey.length)
       if (!this.#engine.writer.delete(trx, table, before)) return false
       this.#engine.writer.insert(trx, table, prepared.key, this.#place(trx, table, prepared), prepared.row)
       return true
     })
+    // A larger key than the counter's moves it, as an insert does (golden `autoinc/mode0/update-to-larger-id`).
+    if (moved) this.#finishInsert(table, prepared)
+    return moved
   }
 
   delete(trx: Trx, table: TableStore, key: unknown): boolean {
