@@ -192,6 +192,8 @@ export class Statements {
     writer.key.set(old, 0, old.length)
     yield* writer.delete(trx, table)
     stored = this.#prepare(table, row, undefined)
+    // A larger key than the counter's moves it, as an insert does (golden `autoinc/mode0/update-to-larger-id`).
+    this.#finishInsert(table)
     this.#place(trx, table)
     yield* writer.insert(trx, table, stored, exclusive)
   }

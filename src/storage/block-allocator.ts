@@ -70,6 +70,13 @@ export class BlockAllocator {
     this.#usedCount++
   }
 
+  /** At opening: a checkpoint that may still be needed refers to the block, the durable map does not (0: no block). */
+  reserveUntilCheckpoint(block: BlockNumber): void {
+    if (block === 0 || block >= this.#total || this.isUsed(block)) return
+    this.markUsed(block)
+    this.#freed.push(block)
+  }
+
   isUsed(block: BlockNumber): boolean {
     return block < this.#total && (this.#used[block >>> 5] & (1 << (block & 31))) !== 0
   }

@@ -39,33 +39,67 @@ export function readSuperblocks(file: File): Superblock[] {
   return found.sort((a, b) => b.checkpoint - a.checkpoint)
 }
 
-/** A pager over the database as of this superblock, and what writes its checkpoints. */
+/**
+ * A pager over the database as of this superblock, and what writes its checkpoints.
+ *
+ * @param older The superblock before it, if that is readable. What its map refers to is not written over before the next checkpoint is
+ *   complete: the evidence that it is not needed, the log's "complete" frame, may itself be in the page cache alone (the process that
+ *   wrote it was killed before its sync, or the sync failed), and gone when the power goes during this recovery.
+ */
 export function loadDataFile(
   file: File,
   superblock: Superblock,
+  older: Superblock | undefined,
   cacheSize: number,
   ownerToken: Uint8Array,
 ): { pager: Pager; checkpointer: Checkpointer } {
   const blocksInFile = Math.floor(file.size() / Page.Size)
   const pager = new Pager(file, cacheSize, Math.max(blocksInFile, 2))
   pager.completed = superblock.checkpoint
-  const chunks: MapReference[] = []
-  for (const reference of superblock.directory) {
-    pager.allocator.markUsed(reference.block)
-    const bytes = readMapBlock(file, reference, 'page map directory')
-    for (let entry = 0; entry < CHUNK_ENTRIES; entry++) {
-      chunks.push({ block: bytes.readUInt32LE(entry * 8) as BlockNumber, checksum: bytes.readInt32LE(entry * 8 + 4) })
-    }
-  }
-  chunks.length = Math.min(chunks.length, Math.ceil(superblock.nextPage / CHUNK_ENTRIES))
+  const chunks = readDirectory(file, superblock)
+  for (const { block } of superblock.directory) pager.allocator.markUsed(block)
   chunks.forEach((reference, chunk) => {
     if (reference.block === 0) return
     pager.allocator.markUsed(reference.block)
     pager.map.loadChunk(chunk, readMapBlock(file, reference, 'page map chunk'), superblock.nextPage)
   })
   pager.map.finishLoading(superblock.nextPage)
+  if (older !== undefined) for (const block of blocksOf(file, older, chunks)) pager.allocator.reserveUntilCheckpoint(block)
   const identity: DatabaseIdentity = { databaseId: superblock.databaseId, ownerToken }
   return { pager, checkpointer: new Checkpointer(pager, identity, chunks, superblock.directory) }
+}
+
+/** Where the map's chunks lie. */
+function readDirectory(file: File, superblock: Superblock): MapReference[] {
+  const chunks: MapReference[] = []
+  for (const reference of superblock.directory) {
+    const bytes = readMapBlock(file, reference, 'page map directory')
+    for (let entry = 0; entry < CHUNK_ENTRIES; entry++) {
+      chunks.push({ block: bytes.readUInt32LE(entry * 8) as BlockNumber, checksum: bytes.readInt32LE(entry * 8 + 4) })
+    }
+  }
+  chunks.length = Math.min(chunks.length, Math.ceil(superblock.nextPage / CHUNK_ENTRIES))
+  return chunks
+}
+
+/**
+ * Blocks that the map of an older checkpoint refers to, without those of the chunks it shares with the newer one. None if any piece of it
+ * was written over: the newer checkpoint was complete then, beyond doubt.
+ */
+function blocksOf(file: File, older: Superblock, newerChunks: readonly MapReference[]): BlockNumber[] {
+  const blocks: BlockNumber[] = older.directory.map(({ block }) => block)
+  try {
+    readDirectory(file, older).forEach((reference, chunk) => {
+      if (reference.block === 0 || reference.block === newerChunks[chunk]?.block) return
+      blocks.push(reference.block)
+      const bytes = readMapBlock(file, reference, 'page map chunk')
+      for (let entry = 0; entry < CHUNK_ENTRIES; entry++) blocks.push(bytes.readInt32LE(entry * 8) as BlockNumber)
+    })
+  } catch (error) {
+    if (error instanceof DamagedError) return []
+    throw error
+  }
+  return blocks
 }
 
 function readMapBlock(file: File, reference: MapReference, what: string): Buffer {

@@ -31,7 +31,8 @@ import { TrxSystem } from './trx-system.js'
  *     its log were released.
  * O3. A "complete" frame of a checkpoint newer than the superblock used means that the newer superblock is damaged, and what it
  *     released is gone: that is an error, never an older state.
- * O4. Crashing in here, or coming twice, gives the same state: until the last step, only free blocks are written.
+ * O4. Crashing in here, or coming twice, gives the same state: until the last step, only blocks are written that are free in both
+ *     checkpoints, for the frame that decides between them (O2) may not be on disk.
  */
 export interface RecoveryOptions extends EngineOptions {
   directory: string
@@ -102,7 +103,7 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
   const superblock = chooseSuperblock(superblocks, found, options)
   const token = new Uint8Array(16)
   environment.random.fill(token)
-  const { pager, checkpointer } = loadDataFile(file, superblock, options.cacheSize, token)
+  const { pager, checkpointer } = loadDataFile(file, superblock, superblocks.find((other) => other.checkpoint < superblock.checkpoint), options.cacheSize, token)
   const root = superblock.rootPage === NO_PAGE ? undefined : readRootRecord(pager, superblock.rootPage)
   const system = new TrxSystem(pager, environment.clock, Math.min(64 * 2 ** 20, options.cacheSize / 4))
   const reader = new RowReader(pager, system)

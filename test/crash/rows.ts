@@ -41,15 +41,21 @@ export interface StoredRow {
 export type Key = number | string | readonly (number | string)[]
 export type Value = Uint8Array | Record<string, unknown>
 
-/** How long values are: most are short, some long enough for an overflow chain, a few very long. */
+/** How long values are, in bytes. */
 export interface Sizes {
   readonly longest: number
-  /** Of a hundred values, how many go to an overflow chain. */
+  /** Of a hundred values, how many go to an overflow chain … */
   readonly long: number
+  /** … and how many of the others are some thousand bytes long. */
+  readonly medium: number
 }
 
-export const SMALL: Sizes = { longest: 40_000, long: 3 }
-export const LARGE: Sizes = { longest: 400_000, long: 12 }
+/** Small databases: quick to look at. */
+export const SMALL: Sizes = { longest: 40_000, long: 3, medium: 20 }
+/** Logs that fill segment after segment. */
+export const MEDIUM: Sizes = { longest: 40_000, long: 6, medium: 70 }
+/** Databases larger than their cache, transactions too big for the log. */
+export const LARGE: Sizes = { longest: 400_000, long: 25, medium: 30 }
 
 /** Fields with unique values, by which rows exclude each other: a key per unique index, null where the row has none. */
 export type UniqueKeys = readonly (string | null)[]
@@ -155,11 +161,10 @@ function sometimes(random: Prng, row: Record<string, unknown>, field: string, va
   else if (dice > 2) row[field] = value()
 }
 
-function lengthOf(random: Prng, { longest, long }: Sizes): number {
-  const dice = random.int(100)
-  if (dice < long) return 3_000 + random.int(random.bool(0.3) ? longest : 30_000)
-  if (dice < 30) return random.int(10)
-  return dice < 80 ? random.int(200) : random.int(3_000)
+function lengthOf(random: Prng, { longest, long, medium }: Sizes): number {
+  if (random.int(100) < long) return 3_000 + random.int(random.bool(0.3) ? longest : 30_000)
+  if (random.int(100) < medium) return random.int(4_000)
+  return random.int(random.bool() ? 10 : 200)
 }
 
 /** Seventeen bytes over and over: no page is a whole number of them, so pages of a chain that change places are found out. */

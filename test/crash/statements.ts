@@ -110,6 +110,7 @@ export class Statements {
         const rivals = this.#model.rivals(work, spec.name, target, uniqueKeysOf(spec.shape, value))
         if (rivals.some((rival) => keyText(rival.key) !== keyText(key))) return 'duplicate'
         if (moves) this.#model.write(work, spec.name, key, undefined)
+        if (moves) return this.#wrote(work, spec, target, value, true)
         this.#model.write(work, spec.name, target, value)
         return { returns: true }
       },

@@ -18,6 +18,8 @@ export interface WorkloadSettings {
   readonly sizes: Sizes
   /** Most statements of a transaction. */
   readonly statements: number
+  /** Of a hundred transactions, how many do much at once. */
+  readonly bursts: number
 }
 
 interface Client {
@@ -107,11 +109,12 @@ export class Workload {
 
   #begin(client: Client): void {
     const dice = this.#random.int(100)
+    const { bursts } = this.#settings
     client.work = new Work(client.name)
-    if (this.#tables.size === 0 || dice < 2) this.#createTable(client)
-    else if (dice < 25) this.#autocommit(client)
-    else if (dice < 35) this.#transactionSync(client)
-    else if (dice < 40) this.#burst(client)
+    if (this.#tables.size === 0 || dice < (this.#tablesBegun < 5 ? 20 : 2)) this.#createTable(client)
+    else if (dice < 35) this.#autocommit(client)
+    else if (dice < 45) this.#transactionSync(client)
+    else if (dice < 45 + bursts) this.#burst(client)
     else this.#open(client)
   }
 
