@@ -57,7 +57,7 @@ function report(phase, done) {
   mostDelay = Math.max(mostDelay, delay.max)
   process.stdout.write(
     `${phase} ${String(done).padStart(9)}  memory ${mib(rss)}  file ${mib(size)}  log ${mib(status.log.totalSize)}  history ${status.purge.historyLength}` +
-      `  blocks total ${status.file.size / 16384} free ${status.file.freeBlocks} waiting ${status.file.waitingBlocks} ckpt ${status.checkpoint.number}${status.checkpoint.running ? "+" : ""}  loop delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} max ${(delay.max / 1e6).toFixed(1)} ms\n`,
+      `  blocks total ${status.file.size / 16384} free ${status.file.freeBlocks} waiting ${status.file.waitingBlocks} ckpt ${status.checkpoint.number}${status.checkpoint.running ? '+' : ''}  loop delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} max ${(delay.max / 1e6).toFixed(1)} ms\n`,
   )
   delay.reset()
   last = performance.now()
@@ -79,7 +79,7 @@ mostMemory = 0
 mostDelay = 0
 while (performance.now() < until) {
   for (let n = 0; n < 64; n++, updates++) await table.update(random(rows), (row) => ({ ...row, n: row.n + 1 }))
-  if (performance.now() - last > 1000) report("update", updates)
+  if (performance.now() - last > 1000) report('update', updates)
 }
 report('end   ', updates)
 process.stdout.write(

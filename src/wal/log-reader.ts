@@ -195,7 +195,7 @@ export class LogReader {
         if (segment.header.epoch !== epoch) return `${segment.path} was begun by a recovery that had read up to ${first}`
         window.enter(segment)
         const from = index === this.#index ? this.#offset + Frame.Alignment : 0
-        for (let offset = from; length - offset >= Frame.MinimumSize; offset += Frame.Alignment) {
+        for (let offset = window.skipZeros(from); length - offset >= Frame.MinimumSize; offset = window.skipZeros(offset + Frame.Alignment)) {
           if (!window.mayProve(offset, first + offset - bad) || window.load(offset, length) !== undefined) continue
           const position = first + offset
           return `the group at ${position} (${segment.path}) was written when ${position - window.lag} was already on disk`
@@ -223,6 +223,7 @@ class SegmentWindow {
 
   readonly #fileSystem: FileSystem
   readonly #view: DataView
+  readonly #words: Int32Array
   #file: File | undefined
   #seed = 0
   /** The window shows [#from, #to) of the body. */
@@ -234,6 +235,7 @@ class SegmentWindow {
     this.#fileSystem = fileSystem
     this.bytes = new Uint8Array(size)
     this.#view = new DataView(this.bytes.buffer)
+    this.#words = new Int32Array(this.bytes.buffer, 0, size >> 2)
   }
 
   enter(segment: FoundSegment): void {
@@ -271,6 +273,17 @@ class SegmentWindow {
   /** Whether what lies at `offset`, if it is a frame, claims a lag below `distance`: cheap to say no. */
   mayProve(offset: number, distance: number): boolean {
     return this.#lag(this.#show(offset)) < distance
+  }
+
+  /** The first place from `offset` on where a frame may be, as far as the window shows: no frame is of length 0, and unused space is zeros. */
+  skipZeros(offset: number): number {
+    const words = this.#words
+    const at = this.#show(offset)
+    const end = (this.#to - this.#from) >> 2
+    const first = (at + Frame.Length) >> 2
+    let word = first
+    while (word < end && words[word] === 0) word++
+    return offset + ((word - first) << 2)
   }
 
   #lag(at: number): number {
