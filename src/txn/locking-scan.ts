@@ -4,6 +4,7 @@ import { compareBytes, KeyBuffer } from '../codec/key-encoding.js'
 import { SUPREMUM } from '../lock/lock-key.js'
 import { LockMode, RecordLock, TableLock } from '../lock/lock-modes.js'
 import { LockResult } from '../lock/lock-request.js'
+import { ScanLock } from '../lock/scan-lock.js'
 import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
@@ -73,6 +74,8 @@ export class LockingScan {
   readonly #gap: RecordLock.SGap | RecordLock.XGap
   readonly #record: RecordLock.SRecord | RecordLock.XRecord
   readonly #nextKey: RecordLock.SNextKey | RecordLock.XNextKey
+  /** The locks of neighbouring entries, kept together: a million rows do not cost a million locks. */
+  readonly #run: ScanLock
   #begun = false
   #found = 0
   #done = false
@@ -96,6 +99,7 @@ export class LockingScan {
     this.#gap = exclusive ? RecordLock.XGap : RecordLock.SGap
     this.#record = exclusive ? RecordLock.XRecord : RecordLock.SRecord
     this.#nextKey = exclusive ? RecordLock.XNextKey : RecordLock.SNextKey
+    this.#run = new ScanLock(trx.owner, this.#tree.tree, trx.takesGapLocks ? this.#nextKey : this.#record, request.reverse)
   }
 
   /** Finds the next row that matches; false when there is none. */
@@ -210,13 +214,21 @@ export class LockingScan {
     const unique = range.exact && range.whole
     if (semiConsistent && index === undefined && !this.#trx.takesGapLocks && !unique && policy === 'wait') {
       const result = this.#rowLocks.try(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, false)
+      this.#run.interrupt()
       if (result <= LockResult.AlreadyHeld) return result as number as Acquired
       const row = this.#reader.get(this.#request.table, entryKey, undefined)
       if (row === undefined) return Acquired.Skipped
       if (!this.#isInside()) return Acquired.Beyond
       if (this.#request.where?.(row as never) === false) return Acquired.Skipped
     }
-    return yield* this.#rowLocks.record(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, policy)
+    if (lock !== this.#run.lock) {
+      this.#run.interrupt()
+      return yield* this.#rowLocks.record(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, policy)
+    }
+    const result = this.#rowLocks.tryNext(this.#trx, this.#run, entryKey.bytes, entryKey.length, writer, policy === 'wait')
+    if (result <= LockResult.AlreadyHeld) return result as number as Acquired
+    if (policy === 'skip' && result === LockResult.NotAvailable) return Acquired.Skipped
+    return yield* this.#rowLocks.settle(this.#trx, result)
   }
 
   /** READ COMMITTED lets go of what it locked for a row that does not match. */

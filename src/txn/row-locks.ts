@@ -6,6 +6,7 @@ import { SUPREMUM } from '../lock/lock-key.js'
 import { RecordLock, type TableLock } from '../lock/lock-modes.js'
 import { type LockRequest, LockResult } from '../lock/lock-request.js'
 import { LockSystem } from '../lock/lock-system.js'
+import type { ScanLock } from '../lock/scan-lock.js'
 import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
 import { trxIdAt } from './record-format.js'
@@ -76,6 +77,12 @@ export class RowLocks {
   try(trx: Trx, tree: TreeId, key: Uint8Array, length: number, lock: RecordLock, writer: TrxId, mayWait: boolean): LockResult {
     if (length !== SUPREMUM) this.#revealImplicit(trx, tree, key, length, writer)
     return this.locks.lockRecord(trx.owner, tree, key, length, lock, mayWait && trx.mayWait)
+  }
+
+  /** The same for the next entry of a scan, whose neighbouring locks are kept together. */
+  tryNext(trx: Trx, scan: ScanLock, key: Uint8Array, length: number, writer: TrxId, mayWait: boolean): LockResult {
+    this.#revealImplicit(trx, scan.index, key, length, writer)
+    return this.locks.lockNext(scan, key, length, mayWait && trx.mayWait)
   }
 
   /** Before a change that leaves an implicit lock of its own. */
