@@ -3,7 +3,7 @@ import { callSite } from './base/call-site.js'
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { TableId, TreeId } from './base/ids.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
-import { describeTransaction, listLocks, type Lock, type TransactionInfo } from './introspection.js'
+import { describeTransaction, type Lock, listLocks, type TransactionInfo } from './introspection.js'
 import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
 import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, resolveOptions } from './options.js'
@@ -18,19 +18,19 @@ import { type InsertOptions, type Row, Table } from './table.js'
 import { mustKnow, mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
 import {
   checkTransactionOptions,
-  policyOf,
   type ManagedTransactionOptions,
+  policyOf,
   SyncTransaction,
   Transaction,
   TransactionCore,
   type TransactionOptions,
 } from './transaction.js'
-import { checkDatabase, type CheckReport } from './txn/check.js'
 import { encodeDefinition } from './txn/catalog.js'
+import { type CheckReport, checkDatabase } from './txn/check.js'
 import type { Engine } from './txn/engine.js'
 import type { Want } from './txn/range-scan.js'
-import type { Steps } from './txn/row-locks.js'
 import { openEngine } from './txn/recovery.js'
+import type { Steps } from './txn/row-locks.js'
 import type { TableDefinition, TableStore } from './txn/table-store.js'
 import type { Trx } from './txn/trx.js'
 import { Waits } from './waits.js'
@@ -47,14 +47,18 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
 
 /** As `open`, with seams of the caller's: for tests. */
 export async function openWith(environment: Environment, directory: string, options: OpenOptions = {}): Promise<Database> {
-  if (typeof directory !== 'string' || directory === '') throw new InvalidArgumentError(`open() takes the path of a directory, not ${describe(directory)}`)
+  if (typeof directory !== 'string' || directory === '')
+    throw new InvalidArgumentError(`open() takes the path of a directory, not ${describe(directory)}`)
   const resolved = resolveOptions(options)
   const openedAt = callSite()
   const { fileSystem, directoryLocker: locker, clock } = environment
   const path = directory.length > 1 && directory.endsWith('/') ? directory.slice(0, -1) : directory
   if (!resolved.readOnly) mustBeOurs(environment, path)
-  else if (!fileSystem.exists(path)) throw new NextkeyError('ERR_NOT_FOUND', `there is no directory ${path}`, { details: { directory: path } })
-  const lock = resolved.unsafeShared ? undefined : await lockDirectory(path, { locker, clock, waitMs: resolved.waitForLock, openedAt, readOnly: resolved.readOnly })
+  else if (!fileSystem.exists(path))
+    throw new NextkeyError('ERR_NOT_FOUND', `there is no directory ${path}`, { details: { directory: path } })
+  const lock = resolved.unsafeShared
+    ? undefined
+    : await lockDirectory(path, { locker, clock, waitMs: resolved.waitForLock, openedAt, readOnly: resolved.readOnly })
   try {
     const engine = await openEngine(environment, {
       directory: path,
@@ -178,7 +182,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
       position = engine.commit(trx)
     } catch (error) {
       engine.rollback(trx)
-      for (const orphan of [definition.tree, ...definition.indexes.map((index) => index.tree)]) engine.change(() => catalog.dropTree(orphan))
+      for (const orphan of [definition.tree, ...definition.indexes.map((index) => index.tree)])
+        engine.change(() => catalog.dropTree(orphan))
       throw error
     }
     const store = catalog.publish(definition)
@@ -237,7 +242,9 @@ export class Database extends EventEmitter<DatabaseEvents> {
     try {
       const result = work(new SyncTransaction(core))
       if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
-        throw new InvalidArgumentError('the function given to transactionSync() returned a promise: use transaction(), this one was rolled back')
+        throw new InvalidArgumentError(
+          'the function given to transactionSync() returned a promise: use transaction(), this one was rolled back',
+        )
       }
       core.mustBeOpen()
       core.end('was committed')
@@ -332,7 +339,9 @@ export class Database extends EventEmitter<DatabaseEvents> {
   /** @internal */
   putInto(trx: Trx, table: object, args: unknown[]): Steps<unknown> {
     const store = this.storeOf(table)
-    return store.keyPaths === null ? this.statements.put(trx, store, args[1], args[0], PLAIN) : this.statements.put(trx, store, args[0], undefined, PLAIN)
+    return store.keyPaths === null
+      ? this.statements.put(trx, store, args[1], args[0], PLAIN)
+      : this.statements.put(trx, store, args[0], undefined, PLAIN)
   }
 
   /** @internal */
@@ -345,7 +354,11 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   /** @internal */
-  async insertFrom<R>(table: Table<R>, rows: AsyncIterable<Row<R>> | Iterable<Row<R>>, options: InsertOptions<R> | undefined): Promise<number> {
+  async insertFrom<R>(
+    table: Table<R>,
+    rows: AsyncIterable<Row<R>> | Iterable<Row<R>>,
+    options: InsertOptions<R> | undefined,
+  ): Promise<number> {
     return this.transaction(async (tx) => (await tx.insertFrom(table, rows, options)).count)
   }
 
@@ -487,7 +500,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
 function insertOptions(options: unknown, stream: boolean): StatementOptions {
   if (options === undefined) return stream ? STREAM : PLAIN
-  if (typeof options !== 'object' || options === null) throw new InvalidArgumentError(`the options of insert() are an object, not ${describe(options)}`)
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidArgumentError(`the options of insert() are an object, not ${describe(options)}`)
   mustKnow(options, INSERT_OPTIONS, 'insert()')
   const { onDuplicate, onReplaced, wait } = options as InsertOptions
   if (onDuplicate !== undefined && onDuplicate !== 'ignore' && onDuplicate !== 'replace' && typeof onDuplicate !== 'function') {
@@ -503,4 +517,3 @@ const INSERT_OPTIONS: ReadonlySet<string> = new Set(['onDuplicate', 'onReplaced'
 const OPERATIONS_PER_TURN = 1000
 const MS_PER_TURN = 5
 const LONGEST_BACK_OFF = 100
-

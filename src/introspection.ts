@@ -67,7 +67,9 @@ function describeLock(engine: Engine, info: LockInfo): Lock {
     transaction: info.owner.id,
     table: table?.name ?? '',
     index: place === undefined ? undefined : (place.index?.definition.name ?? 'PRIMARY'),
-    ...(info.key === null || place === undefined ? { key: undefined, primaryKey: undefined } : describeKey(place.table, place.index, info.key)),
+    ...(info.key === null || place === undefined
+      ? { key: undefined, primaryKey: undefined }
+      : describeKey(place.table, place.index, info.key)),
     supremum: info.supremum,
     mode: info.mode,
     kind: info.kind,
@@ -102,4 +104,3 @@ function* keysBetween(engine: Engine, tree: TreeId, { first, firstOpen, last, la
     yield found
   }
 }
-

@@ -1,10 +1,10 @@
-import { constrainedMemory } from 'node:process'
 import { totalmem } from 'node:os'
+import { constrainedMemory } from 'node:process'
 import { describe, InvalidArgumentError } from './base/errors.js'
 import { MAX_FRAMES, MIN_FRAMES } from './storage/frame-pool.js'
 import { Page } from './storage/page-format.js'
-import type { IsolationLevel } from './txn/trx.js'
 import type { RecoveryProgress } from './txn/recovery.js'
+import type { IsolationLevel } from './txn/trx.js'
 import type { Durability } from './wal/write-ahead-log.js'
 
 export interface OpenOptions {
@@ -43,17 +43,25 @@ export interface OpenOptions {
 export type ResolvedOptions = Required<Omit<OpenOptions, 'walDirectory' | 'onRecovery' | 'logSegmentSize'>> &
   Pick<OpenOptions, 'walDirectory' | 'onRecovery' | 'logSegmentSize'>
 
-export const ISOLATION_LEVELS: readonly IsolationLevel[] = ['read-uncommitted', 'read-committed', 'repeatable-read', 'serializable', 'snapshot']
+export const ISOLATION_LEVELS: readonly IsolationLevel[] = [
+  'read-uncommitted',
+  'read-committed',
+  'repeatable-read',
+  'serializable',
+  'snapshot',
+]
 
 /** Checks every option, by name, type and range, before anything is touched. Raises ERR_INVALID_ARGUMENT. */
 export function resolveOptions(options: OpenOptions): ResolvedOptions {
-  if (typeof options !== 'object' || options === null) throw new InvalidArgumentError(`the options of open() are an object, not ${describe(options)}`)
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidArgumentError(`the options of open() are an object, not ${describe(options)}`)
   for (const [name, value] of Object.entries(options)) {
     const check = CHECKS[name as keyof OpenOptions]
     if (check === undefined) throw new InvalidArgumentError(`open() has no option '${name}'${suggestion(name)}`, { option: name })
     if (value === undefined) continue
     const wanted = check(value)
-    if (wanted !== undefined) throw new InvalidArgumentError(`option '${name}' of open() must be ${wanted}, not ${describe(value)}`, { option: name, value })
+    if (wanted !== undefined)
+      throw new InvalidArgumentError(`option '${name}' of open() must be ${wanted}, not ${describe(value)}`, { option: name, value })
   }
   return { ...DEFAULTS, cacheSize: defaultCacheSize(), ...withoutUndefined(options) }
 }
@@ -97,7 +105,8 @@ function oneOf(...values: unknown[]): Check {
 }
 
 function between(least: number, most: number, unit: string): Check {
-  return (value) => (typeof value === 'number' && value >= least && value <= most ? undefined : `a number from ${least} to ${most} (${unit})`)
+  return (value) =>
+    typeof value === 'number' && value >= least && value <= most ? undefined : `a number from ${least} to ${most} (${unit})`
 }
 
 function defaultCacheSize(): number {

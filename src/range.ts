@@ -79,9 +79,11 @@ function encodeBounds(range: Range, shape: KeyShape): KeyRange {
 }
 
 function checkRange(range: Range, shape: KeyShape): void {
-  if (typeof range !== 'object' || range === null) throw new InvalidArgumentError(`a range of ${shape.name} is an object such as { gte, lt, reverse, limit }, not ${describe(range)}`)
+  if (typeof range !== 'object' || range === null)
+    throw new InvalidArgumentError(`a range of ${shape.name} is an object such as { gte, lt, reverse, limit }, not ${describe(range)}`)
   for (const name of Object.keys(range)) {
-    if (!RANGE_OPTIONS.has(name)) throw new InvalidArgumentError(`a range has no option '${name}'; there are ${[...RANGE_OPTIONS].join(', ')}`, { option: name })
+    if (!RANGE_OPTIONS.has(name))
+      throw new InvalidArgumentError(`a range has no option '${name}'; there are ${[...RANGE_OPTIONS].join(', ')}`, { option: name })
   }
   const { gt, gte, lt, lte, eq, prefix, limit } = range
   if (gt !== undefined && gte !== undefined) throw new InvalidArgumentError('a range has either gt or gte, not both')
@@ -90,8 +92,10 @@ function checkRange(range: Range, shape: KeyShape): void {
   if ((eq !== undefined && (bounds || prefix !== undefined)) || (prefix !== undefined && bounds)) {
     throw new InvalidArgumentError('a range has either eq, or prefix, or bounds')
   }
-  if (prefix !== undefined && !Array.isArray(prefix)) throw new InvalidArgumentError(`prefix is an array of the first elements of a key, not ${describe(prefix)}`)
-  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0)) throw new InvalidArgumentError(`limit is a whole number from 0, not ${describe(limit)}`, { limit })
+  if (prefix !== undefined && !Array.isArray(prefix))
+    throw new InvalidArgumentError(`prefix is an array of the first elements of a key, not ${describe(prefix)}`)
+  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0))
+    throw new InvalidArgumentError(`limit is a whole number from 0, not ${describe(limit)}`, { limit })
 }
 
 /** The smallest bytes of any key that is, or begins with, the bound. */
@@ -118,7 +122,11 @@ export function encodeShaped(key: unknown, shape: KeyShape, target: KeyBuffer): 
 
 function elementsOf(key: unknown, shape: KeyShape): readonly unknown[] {
   if (Array.isArray(key)) return key
-  throw new InvalidArgumentError(`a key of ${shape.name} is compound: an array of its elements, not ${describe(key)}`, { key }, 'ERR_INVALID_KEY')
+  throw new InvalidArgumentError(
+    `a key of ${shape.name} is compound: an array of its elements, not ${describe(key)}`,
+    { key },
+    'ERR_INVALID_KEY',
+  )
 }
 
 const UNBOUNDED: KeyRange = { lower: new Uint8Array(8), lowerLength: -1, upper: new Uint8Array(8), upperLength: -1 }

@@ -74,9 +74,13 @@ export class Reads {
     const index = table.index(name)
     if (index !== undefined) return index
     const names = table.indexes.map((other) => `'${other.definition.name}'`).join(', ')
-    throw new NextkeyError('ERR_NO_SUCH_INDEX', `table '${table.name}' has no index ${describe(name)}; it has ${names === '' ? 'none' : names}`, {
-      details: { table: table.name, index: name },
-    })
+    throw new NextkeyError(
+      'ERR_NO_SUCH_INDEX',
+      `table '${table.name}' has no index ${describe(name)}; it has ${names === '' ? 'none' : names}`,
+      {
+        details: { table: table.name, index: name },
+      },
+    )
   }
 }
 
@@ -85,5 +89,9 @@ export function shapeOf(table: TableStore, index: IndexStore | undefined): KeySh
     const { key } = table.definition
     return { compound: Array.isArray(key), parts: Array.isArray(key) ? key.length : 1, name: `table '${table.name}'` }
   }
-  return { compound: index.definition.on.length > 1, parts: index.definition.on.length, name: `index '${index.definition.name}' of table '${table.name}'` }
+  return {
+    compound: index.definition.on.length > 1,
+    parts: index.definition.on.length,
+    name: `index '${index.definition.name}' of table '${table.name}'`,
+  }
 }

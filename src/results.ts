@@ -67,7 +67,8 @@ export class Results<T> implements IterableIterator<T> {
   #refill(): boolean {
     if (this.#ended) return false
     // With a condition a batch may hold more than its matches: they are cut below.
-    const want = this.#matches === undefined ? Math.min(this.#batchSize, this.#limit - this.#given) : this.#limit > this.#given ? this.#batchSize : 0
+    const want =
+      this.#matches === undefined ? Math.min(this.#batchSize, this.#limit - this.#given) : this.#limit > this.#given ? this.#batchSize : 0
     if (want <= 0) return false
     this.#engine.mustRead()
     this.#source ??= this.#open()

@@ -66,7 +66,11 @@ export class Snapshot {
     const { index: indexName, ...bounds } = range
     const store = this.#db.storeOf(table)
     const index = indexName === undefined ? undefined : this.#db.reads.index(store, indexName)
-    return this.#db.reads.results<T>(store, index, bounds, want, () => ({ view: this.#view, check: () => this.#mustBeOpen(), release: () => {} }))
+    return this.#db.reads.results<T>(store, index, bounds, want, () => ({
+      view: this.#view,
+      check: () => this.#mustBeOpen(),
+      release: () => {},
+    }))
   }
 
   #mustBeOpen(): void {

@@ -1,10 +1,10 @@
-import { describe, DuplicateKeyError, InvalidArgumentError, NextkeyError } from './base/errors.js'
+import { DuplicateKeyError, describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import { NO_PAGE, type TableId } from './base/ids.js'
 import { decodeCompound, decodeKey, KeyBuffer } from './codec/key-encoding.js'
 import { LockMode, TableLock } from './lock/lock-modes.js'
 import { encodeShaped } from './range.js'
 import type { Engine } from './txn/engine.js'
-import { LockingScan, type ScanRequest } from './txn/locking-scan.js'
+import { Advance, LockingScan, type ScanRequest } from './txn/locking-scan.js'
 import { OverflowWriter } from './txn/overflow.js'
 import { Want } from './txn/range-scan.js'
 import type { Steps, WaitPolicy } from './txn/row-locks.js'
@@ -118,7 +118,14 @@ export class Statements {
   }
 
   /** REPLACE: the row in the way becomes the new one, or, while more unique indexes follow, is deleted, and the insert tried again. */
-  *#replaceDuplicate(trx: Trx, table: TableStore, duplicate: DuplicateKeyError, row: unknown, key: unknown, options: StatementOptions): Steps<boolean> {
+  *#replaceDuplicate(
+    trx: Trx,
+    table: TableStore,
+    duplicate: DuplicateKeyError,
+    row: unknown,
+    key: unknown,
+    options: StatementOptions,
+  ): Steps<boolean> {
     const { writer, reader } = this.#engine
     this.#encodeKey(table, duplicate.existing)
     if ((yield* writer.lock(trx, table, LockMode.X, 'wait')) !== true) return false
@@ -171,7 +178,14 @@ export class Statements {
     return yield* this.#change(trx, table, key, apply, policy, false)
   }
 
-  *#change(trx: Trx, table: TableStore, key: unknown, apply: (row: unknown) => unknown, policy: WaitPolicy, exclusive: boolean): Steps<boolean> {
+  *#change(
+    trx: Trx,
+    table: TableStore,
+    key: unknown,
+    apply: (row: unknown) => unknown,
+    policy: WaitPolicy,
+    exclusive: boolean,
+  ): Steps<boolean> {
     const { writer, reader } = this.#engine
     this.#encodeKey(table, key)
     if ((yield* writer.lock(trx, table, LockMode.X, policy)) !== true) return false
@@ -221,7 +235,11 @@ export class Statements {
     const covering = want === Want.Keys || want === Want.PrimaryKeys
     const scan = this.#scan(trx, { ...target, mode, covering, changes: false, semiConsistent: false })
     const out: unknown[] = []
-    while (yield* scan.next()) out.push(resultOf(scan, target, want))
+    yield* scan.begin()
+    for (let step = scan.advance(); step !== Advance.End; step = scan.advance()) {
+      if (step === Advance.Found) out.push(resultOf(scan, target, want))
+      else yield* scan.wait()
+    }
     return out
   }
 
@@ -231,7 +249,7 @@ export class Statements {
     const scan = this.#scan(trx, { ...target, mode, covering, changes: false, semiConsistent: false })
     return {
       *next(): Steps<IteratorResult<unknown, undefined>> {
-        return (yield* scan.next()) ? { done: false, value: resultOf(scan, target, want) } : { done: true, value: undefined }
+        return (yield* nextOf(scan)) ? { done: false, value: resultOf(scan, target, want) } : { done: true, value: undefined }
       },
     }
   }
@@ -245,7 +263,7 @@ export class Statements {
     // A row that moves in the index being scanned is changed when the scan is over: it must not be met again (Halloween).
     const moving: [key: Uint8Array, row: unknown][] = []
     let count = 0
-    for (; yield* scan.next(); count++) {
+    for (; yield* nextOf(scan); count++) {
       const key = scan.key.toBytes()
       const entry = scan.entryKey.toBytes()
       const row = change(scan.row as never)
@@ -267,7 +285,7 @@ export class Statements {
     const { writer } = this.#engine
     const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true, semiConsistent: false })
     let count = 0
-    for (; yield* scan.next(); count++) {
+    for (; yield* nextOf(scan); count++) {
       writer.key.set(scan.key.bytes, 0, scan.key.length)
       yield* writer.delete(trx, target.table)
     }
@@ -292,7 +310,8 @@ export class Statements {
     const { writer, pager } = this.#engine
     // Whatever the row makes raise, it is raised before this step has changed anything.
     pager.beginOperation()
-    if (row === undefined) throw new InvalidArgumentError(`a value to store in table '${table.name}' is missing`, undefined, 'ERR_INVALID_ROW')
+    if (row === undefined)
+      throw new InvalidArgumentError(`a value to store in table '${table.name}' is missing`, undefined, 'ERR_INVALID_ROW')
     codec.encode(row)
     const { image } = writer
     image.bytes = codec.bytes
@@ -336,7 +355,8 @@ export class Statements {
     const { autoIncrement, key: path } = table.definition
     if (!autoIncrement) return [row, key]
     if (path === null) return key === undefined ? [row, this.#nextValue(table)] : [row, key]
-    if (typeof row !== 'object' || row === null || ((row as Record<string, unknown>)[path as string] ?? undefined) !== undefined) return [row, key]
+    if (typeof row !== 'object' || row === null || ((row as Record<string, unknown>)[path as string] ?? undefined) !== undefined)
+      return [row, key]
     return [{ ...row, [path as string]: this.#nextValue(table) }, key]
   }
 
@@ -361,12 +381,27 @@ export class Statements {
   }
 }
 
+/** Goes to the next row, waiting where it must; false when there is none. */
+function* nextOf(scan: LockingScan): Steps<boolean> {
+  if (!scan.begun) yield* scan.begin()
+  for (;;) {
+    const step = scan.advance()
+    if (step !== Advance.Wait) return step === Advance.Found
+    yield* scan.wait()
+  }
+}
+
 function resultOf(scan: LockingScan, { table, index }: Target, want: Want): unknown {
   if (want === Want.Values) return scan.row
   const primary = decodeTableKey(table, scan.key.bytes, 0, scan.key.length)
   if (want === Want.PrimaryKeys) return primary
   const { bytes } = scan.entryKey
-  const key = index === undefined ? primary : index.definition.on.length === 1 ? decodeKey(bytes, 0, scan.indexKeyLength) : decodeCompound(bytes, 0, scan.indexKeyLength)
+  const key =
+    index === undefined
+      ? primary
+      : index.definition.on.length === 1
+        ? decodeKey(bytes, 0, scan.indexKeyLength)
+        : decodeCompound(bytes, 0, scan.indexKeyLength)
   return want === Want.Keys ? key : [key, scan.row]
 }
 
@@ -378,13 +413,19 @@ export function encodeTableKey(table: TableStore, key: unknown, target: KeyBuffe
 
 function mustBePatch(table: TableStore, patch: unknown): void {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) {
-    throw new InvalidArgumentError(`update() of table '${table.name}' takes an object of fields to change, or a function, not ${describe(patch)}`)
+    throw new InvalidArgumentError(
+      `update() of table '${table.name}' takes an object of fields to change, or a function, not ${describe(patch)}`,
+    )
   }
 }
 
 function patched(table: TableStore, old: unknown, patch: object): unknown {
   if (typeof old !== 'object' || old === null || old instanceof Uint8Array || Array.isArray(old)) {
-    throw new InvalidArgumentError(`the value in table '${table.name}' is ${describe(old)}, which has no fields to change: give update() a function`, undefined, 'ERR_INVALID_ROW')
+    throw new InvalidArgumentError(
+      `the value in table '${table.name}' is ${describe(old)}, which has no fields to change: give update() a function`,
+      undefined,
+      'ERR_INVALID_ROW',
+    )
   }
   return { ...old, ...patch }
 }

@@ -62,9 +62,16 @@ function format({ state, failure, cache, file, log, checkpoint, transactions, pu
     `transactions     ${transactions.open} open, ${transactions.active} have written, next id ${transactions.nextId}`,
     `purge            history list length ${purge.historyLength}, ${purge.views} read views`,
   ]
-  if (log !== undefined) lines.splice(5, 0, `log              at ${log.end}, durable through ${log.durableThrough}, ${log.files} files of ${mebibytes(log.totalSize)}`)
+  if (log !== undefined)
+    lines.splice(
+      5,
+      0,
+      `log              at ${log.end}, durable through ${log.durableThrough}, ${log.files} files of ${mebibytes(log.totalSize)}`,
+    )
   if (purge.oldestView !== undefined) {
-    lines.push(`oldest view      ${Math.round(purge.oldestView.age)} ms old${purge.oldestView.madeBy === undefined ? '' : `, made ${purge.oldestView.madeBy}`}`)
+    lines.push(
+      `oldest view      ${Math.round(purge.oldestView.age)} ms old${purge.oldestView.madeBy === undefined ? '' : `, made ${purge.oldestView.madeBy}`}`,
+    )
   }
   return lines.join('\n')
 }

@@ -20,23 +20,30 @@ export interface TableOptions {
 }
 
 /** A definition without the ids that the catalogue gives. */
-export type TableShape = Pick<TableDefinition, 'name' | 'key' | 'autoIncrement' | 'value'> & { indexes: { name: string; on: string[]; unique: boolean }[] }
+export type TableShape = Pick<TableDefinition, 'name' | 'key' | 'autoIncrement' | 'value'> & {
+  indexes: { name: string; on: string[]; unique: boolean }[]
+}
 
 /** Checks what `db.table()` was given. Raises ERR_INVALID_ARGUMENT. */
 export function resolveTableOptions(name: unknown, options: TableOptions): TableShape {
   if (typeof name !== 'string' || name === '' || name.length > 255) {
     throw new InvalidArgumentError(`a table's name is a string of 1 to 255 characters, not ${describe(name)}`, { name })
   }
-  if (name.startsWith('nextkey.')) throw new InvalidArgumentError(`table names that begin with 'nextkey.' are reserved: ${describe(name)}`, { name })
-  if (typeof options !== 'object' || options === null) throw new InvalidArgumentError(`the definition of table '${name}' is an object, not ${describe(options)}`)
+  if (name.startsWith('nextkey.'))
+    throw new InvalidArgumentError(`table names that begin with 'nextkey.' are reserved: ${describe(name)}`, { name })
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidArgumentError(`the definition of table '${name}' is an object, not ${describe(options)}`)
   const where = `the definition of table '${name}'`
   mustKnow(options, OPTIONS, where)
   const { key, autoIncrement = false, value = 'row', indexes = {} } = options
   if (key !== undefined) KeyPaths.parse(key, `key of table '${name}'`)
-  if (typeof autoIncrement !== 'boolean') throw new InvalidArgumentError(`autoIncrement in ${where} is true or false, not ${describe(autoIncrement)}`)
+  if (typeof autoIncrement !== 'boolean')
+    throw new InvalidArgumentError(`autoIncrement in ${where} is true or false, not ${describe(autoIncrement)}`)
   if (autoIncrement && Array.isArray(key)) throw new InvalidArgumentError(`autoIncrement in ${where} needs a key of one path, or none`)
-  if (autoIncrement && typeof key === 'string' && key.includes('.')) throw new InvalidArgumentError(`autoIncrement in ${where} needs a key at the top of the row`)
-  if (value !== 'row' && value !== 'binary') throw new InvalidArgumentError(`value in ${where} is 'row' or 'binary', not ${describe(value)}`)
+  if (autoIncrement && typeof key === 'string' && key.includes('.'))
+    throw new InvalidArgumentError(`autoIncrement in ${where} needs a key at the top of the row`)
+  if (value !== 'row' && value !== 'binary')
+    throw new InvalidArgumentError(`value in ${where} is 'row' or 'binary', not ${describe(value)}`)
   if (value === 'binary' && (key !== undefined || Object.keys(indexes).length > 0)) {
     throw new InvalidArgumentError(`${where}: binary values have no fields, so neither key paths nor indexes`)
   }
@@ -52,7 +59,8 @@ export function resolveTableOptions(name: unknown, options: TableOptions): Table
 function resolveIndex(table: string, name: string, index: IndexOptions): TableShape['indexes'][number] {
   const where = `index '${name}' of table '${table}'`
   if (name === '' || name === 'PRIMARY') throw new InvalidArgumentError(`${where}: this name is not allowed`)
-  if (typeof index !== 'object' || index === null) throw new InvalidArgumentError(`${where} is an object { on, unique }, not ${describe(index)}`)
+  if (typeof index !== 'object' || index === null)
+    throw new InvalidArgumentError(`${where} is an object { on, unique }, not ${describe(index)}`)
   mustKnow(index, INDEX_OPTIONS, where)
   KeyPaths.parse(index.on, where)
   const { unique = false } = index
@@ -64,7 +72,9 @@ function resolveIndex(table: string, name: string, index: IndexOptions): TableSh
 export function mustMatch(wanted: TableShape, found: TableDefinition): void {
   const difference = differenceOf(wanted, found)
   if (difference === undefined) return
-  throw new NextkeyError('ERR_TABLE_MISMATCH', `table '${found.name}' exists with another definition: ${difference}`, { details: { table: found.name, difference } })
+  throw new NextkeyError('ERR_TABLE_MISMATCH', `table '${found.name}' exists with another definition: ${difference}`, {
+    details: { table: found.name, difference },
+  })
 }
 
 function differenceOf(wanted: TableShape, found: TableDefinition): string | undefined {
@@ -77,7 +87,8 @@ function differenceOf(wanted: TableShape, found: TableDefinition): string | unde
     const existing = found.indexes.find((other) => other.name === index.name)
     if (existing === undefined) return `it has no index '${index.name}' (createIndex makes one)`
     if (existing.unique !== index.unique) return `index '${index.name}' is ${existing.unique ? '' : 'not '}unique`
-    if (JSON.stringify(existing.on) !== JSON.stringify(index.on)) return `index '${index.name}' is on ${describe(existing.on)}, not ${describe(index.on)}`
+    if (JSON.stringify(existing.on) !== JSON.stringify(index.on))
+      return `index '${index.name}' is on ${describe(existing.on)}, not ${describe(index.on)}`
   }
   const extra = found.indexes.find((other) => !wanted.indexes.some((index) => index.name === other.name))
   return extra === undefined ? undefined : `it also has index '${extra.name}'`
@@ -85,7 +96,8 @@ function differenceOf(wanted: TableShape, found: TableDefinition): string | unde
 
 export function mustKnow(options: object, known: ReadonlySet<string>, where: string): void {
   const unknown = Object.keys(options).find((name) => !known.has(name))
-  if (unknown !== undefined) throw new InvalidArgumentError(`${where} has no option '${unknown}'; there are ${[...known].join(', ')}`, { option: unknown })
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`${where} has no option '${unknown}'; there are ${[...known].join(', ')}`, { option: unknown })
 }
 
 const OPTIONS: ReadonlySet<string> = new Set(['key', 'autoIncrement', 'value', 'indexes'])

@@ -135,7 +135,11 @@ export class Index<R = unknown> {
     const index = this.#db.reads.index(store, this.name)
     const parts = index.definition.on.length
     if (parts > 1 && Array.isArray(key) && key.length !== parts) {
-      throw new InvalidArgumentError(`a key of index '${this.name}' has ${parts} elements, not ${key.length}: use values({ prefix })`, { key }, 'ERR_INVALID_KEY')
+      throw new InvalidArgumentError(
+        `a key of index '${this.name}' has ${parts} elements, not ${key.length}: use values({ prefix })`,
+        { key },
+        'ERR_INVALID_KEY',
+      )
     }
     return this.#db.reads.getByIndex(store, index, key, undefined) as R | undefined
   }

@@ -2,6 +2,7 @@ import { describe, InvalidArgumentError, LockNotAvailableError, NextkeyError } f
 import { KeyBuffer } from './codec/key-encoding.js'
 import type { Database } from './database.js'
 import { LockMode, TableLock } from './lock/lock-modes.js'
+import type { LockRequest } from './lock/lock-request.js'
 import { encodeRange, type Range } from './range.js'
 import { shapeOf } from './reads.js'
 import type { Results } from './results.js'
@@ -117,7 +118,8 @@ export class TransactionCore {
   /** The lock a read takes: as asked for, or, under SERIALIZABLE, shared. */
   lockMode(options: LockOptions): LockMode | undefined {
     const { lock } = options
-    if (lock !== undefined && lock !== 'share' && lock !== 'update') throw new InvalidArgumentError(`lock is 'share' or 'update', not ${describe(lock)}`, { lock })
+    if (lock !== undefined && lock !== 'share' && lock !== 'update')
+      throw new InvalidArgumentError(`lock is 'share' or 'update', not ${describe(lock)}`, { lock })
     if (lock === undefined) return this.#isolation === 'serializable' ? LockMode.S : undefined
     this.mustWrite()
     return lock === 'update' ? LockMode.X : LockMode.S
@@ -186,7 +188,8 @@ export class TransactionCore {
   }
 
   *lockTable(table: object, mode: 'read' | 'write'): Steps<void> {
-    if (mode !== 'read' && mode !== 'write') throw new InvalidArgumentError(`a table is locked for 'read' or 'write', not ${describe(mode)}`)
+    if (mode !== 'read' && mode !== 'write')
+      throw new InvalidArgumentError(`a table is locked for 'read' or 'write', not ${describe(mode)}`)
     yield* this.db.engine.rowLocks.table(this.trx, this.db.storeOf(table).id, mode === 'read' ? TableLock.S : TableLock.X)
   }
 
@@ -244,6 +247,7 @@ export class TransactionCore {
     this.#validSavepoints.length = at + 1
     if (savepoint.atBeginning) this.db.engine.restart(this.trx)
     else this.db.engine.undoTo(this.trx, savepoint.mark)
+    yield* NO_WAITS
   }
 
   end(how: string): void {
@@ -259,6 +263,9 @@ export class TransactionCore {
     if (this.trx.state === TrxState.Active) this.db.engine.rollback(this.trx)
   }
 }
+
+/** What a statement waits for that need not wait. */
+const NO_WAITS: readonly LockRequest[] = []
 
 /** After these the transaction is over: what it read or locked no longer holds. */
 const ENDING: ReadonlySet<string> = new Set(['ERR_DEADLOCK', 'ERR_CONFLICT'])
@@ -418,7 +425,10 @@ export class Transaction {
     if (this.#pending > 0) {
       await this.#last
       this.#core.rollback('was rolled back: it was committed while a statement was under way')
-      throw new NextkeyError('ERR_STATEMENT_PENDING', 'commit() was called while a statement of the transaction was under way: await every statement; the transaction was rolled back')
+      throw new NextkeyError(
+        'ERR_STATEMENT_PENDING',
+        'commit() was called while a statement of the transaction was under way: await every statement; the transaction was rolled back',
+      )
     }
     await this.#core.db.commit(this.#core)
   }
@@ -452,7 +462,11 @@ export class Transaction {
   }
 
   #mustBeIdle(what: string): void {
-    if (this.#pending > 0) throw new NextkeyError('ERR_STATEMENT_PENDING', `${what} was asked for while a statement of the transaction is under way: await it first`)
+    if (this.#pending > 0)
+      throw new NextkeyError(
+        'ERR_STATEMENT_PENDING',
+        `${what} was asked for while a statement of the transaction is under way: await it first`,
+      )
   }
 
   /** Runs a statement: now, if none is under way, else when its turn comes. What need not wait happens in this call. */
@@ -565,7 +579,11 @@ export class SyncTransaction {
     return this.#results<Key>(table, range, options, Want.Keys)
   }
 
-  primaryKeys<R, Key = unknown>(table: Table<R>, range: TransactionRange = {}, options: LockOptions = {}): Iterable<Key> & { toArray(): Key[] } {
+  primaryKeys<R, Key = unknown>(
+    table: Table<R>,
+    range: TransactionRange = {},
+    options: LockOptions = {},
+  ): Iterable<Key> & { toArray(): Key[] } {
     return this.#results<Key>(table, range, options, Want.PrimaryKeys)
   }
 
@@ -628,13 +646,15 @@ export class SyncTransaction {
 /** Checks the options of transaction(), begin() and transactionSync(). */
 export function checkTransactionOptions(options: ManagedTransactionOptions, known: ReadonlySet<string>, levels: readonly string[]): void {
   for (const [name, value] of Object.entries(options)) {
-    if (!known.has(name)) throw new InvalidArgumentError(`a transaction has no option '${name}'; there are ${[...known].join(', ')}`, { option: name })
+    if (!known.has(name))
+      throw new InvalidArgumentError(`a transaction has no option '${name}'; there are ${[...known].join(', ')}`, { option: name })
     if (name === 'isolation' && value !== undefined && !levels.includes(value as string)) {
       throw new InvalidArgumentError(`isolation must be one of ${levels.join(', ')}, not '${String(value)}'`, { option: name, value })
     }
   }
   const { retries } = options
-  if (retries !== undefined && !(Number.isInteger(retries) && retries >= 0)) throw new InvalidArgumentError(`retries is a whole number from 0, not ${String(retries)}`, { retries })
+  if (retries !== undefined && !(Number.isInteger(retries) && retries >= 0))
+    throw new InvalidArgumentError(`retries is a whole number from 0, not ${String(retries)}`, { retries })
 }
 
 function noop(): void {}

@@ -84,9 +84,13 @@ export class DuplicateKeyError extends NextkeyError {
   readonly existing: unknown
 
   constructor(table: string, index: string, key: unknown, existing: unknown) {
-    super('ERR_DUPLICATE_KEY', `table '${table}' already has a row with ${index === 'PRIMARY' ? 'key' : `index '${index}' key`} ${describe(key)}; use put() or { onDuplicate } to replace it`, {
-      details: { table, index, key, existing },
-    })
+    super(
+      'ERR_DUPLICATE_KEY',
+      `table '${table}' already has a row with ${index === 'PRIMARY' ? 'key' : `index '${index}' key`} ${describe(key)}; use put() or { onDuplicate } to replace it`,
+      {
+        details: { table, index, key, existing },
+      },
+    )
     this.existing = existing
     this.table = table
     this.index = index
@@ -104,14 +108,22 @@ export class ConflictError extends NextkeyError {
 /** A lock was not free, and the statement was told not to wait, or could not: NOWAIT, or a synchronous transaction. */
 export class LockNotAvailableError extends NextkeyError {
   constructor() {
-    super('ERR_LOCK_NOT_AVAILABLE', 'the lock is held by another transaction and this statement does not wait: try again when that has ended', { retryable: true })
+    super(
+      'ERR_LOCK_NOT_AVAILABLE',
+      'the lock is held by another transaction and this statement does not wait: try again when that has ended',
+      { retryable: true },
+    )
   }
 }
 
 /** A lock was waited for until the time was over. The statement was undone, the transaction goes on. */
 export class LockWaitTimeoutError extends NextkeyError {
   constructor(held: string) {
-    super('ERR_LOCK_WAIT_TIMEOUT', `the lock was not free within lockWaitTimeout${held}: the statement was undone; try it again, or roll back`, { retryable: true })
+    super(
+      'ERR_LOCK_WAIT_TIMEOUT',
+      `the lock was not free within lockWaitTimeout${held}: the statement was undone; try it again, or roll back`,
+      { retryable: true },
+    )
   }
 }
 

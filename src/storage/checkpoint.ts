@@ -251,4 +251,3 @@ const CHECKPOINT_BATCH = 64
 const MAP_BATCH = 16
 /** A tail shorter than 1 MiB is not worth a truncation. */
 const MIN_TAIL = 64
-

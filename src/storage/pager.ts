@@ -119,10 +119,14 @@ export class Pager implements PageStore {
   /** Closes the pager to changes (P4). Returns the failure, the first one if there are several. */
   poison(cause: unknown, doing: string): NextkeyError {
     if (this.failure === undefined) {
-      this.failure = new NextkeyError('ERR_POISONED', `${doing} failed: the database takes no more writes; close and reopen it to recover what was acknowledged`, {
-        cause,
-        details: { file: this.file.path },
-      })
+      this.failure = new NextkeyError(
+        'ERR_POISONED',
+        `${doing} failed: the database takes no more writes; close and reopen it to recover what was acknowledged`,
+        {
+          cause,
+          details: { file: this.file.path },
+        },
+      )
       this.onFailure?.(this.failure)
     }
     return this.failure
@@ -235,7 +239,10 @@ export class Pager implements PageStore {
     try {
       got = this.file.readSync(this.u8, base, Page.Size, block * Page.Size)
     } catch (cause) {
-      throw new NextkeyError('ERR_IO', `cannot read block ${block} of ${this.file.path}: ${(cause as Error).message}`, { cause, details: { block, page } })
+      throw new NextkeyError('ERR_IO', `cannot read block ${block} of ${this.file.path}: ${(cause as Error).message}`, {
+        cause,
+        details: { block, page },
+      })
     }
     if (got !== Page.Size) throw this.#damaged(page, block, `the file ends after ${got} of its ${Page.Size} bytes`)
     const checksum = crc32(this.u8, base, base + Page.Size, 0) | 0

@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.js'
 import { NextkeyError } from '../base/errors.js'
 import type { TableId, TreeId } from '../base/ids.js'
-import { KeyBuffer } from '../codec/key-encoding.js'
+import type { KeyBuffer } from '../codec/key-encoding.js'
 import { KeyPaths } from '../codec/key-path.js'
 import { createValueCodec } from '../codec/row-codec.js'
 import { BTree } from '../storage/btree.js'
@@ -164,7 +164,7 @@ export class Catalog implements StoreDirectory {
     const codec = createValueCodec(definition.value, (id, fields) => this.onNewStructure(definition.id, id, fields))
     const structures = this.meta.list(MetaKind.Structure, definition.id)
     if (structures.length > 0) {
-      structures.forEach(({ number }, at) => assert(number === at, `record structure ${at} of table '${definition.name}' is missing`))
+      for (const [at, { number }] of structures.entries()) assert(number === at, `record structure ${at} of table '${definition.name}' is missing`)
       codec.loadStructures(structures.map(({ value }) => JSON.parse(Buffer.from(value).toString('utf8')) as string[]))
     }
     const paths = definition.key === null ? null : KeyPaths.parse(definition.key, `key of table '${definition.name}'`)

@@ -76,7 +76,8 @@ class Checker {
       const live = (flags & Flag.Deleted) === 0
       cursor.hold()
       this.#guard(`a row of table '${table.name}'`, () => {
-        if ((flags & Flag.Overflow) !== 0) this.#ownChain(pager.u32[(at + OverflowRef.FirstExtent) >> 2] as PageId, `a row of table '${table.name}'`)
+        if ((flags & Flag.Overflow) !== 0)
+          this.#ownChain(pager.u32[(at + OverflowRef.FirstExtent) >> 2] as PageId, `a row of table '${table.name}'`)
         if (!live) return
         rows++
         pager.beginOperation()
@@ -100,7 +101,9 @@ class Checker {
     const found = index.tree.find(this.#entry.bytes, this.#entry.length)
     if (found && (entryFlags(pager.u32[(index.tree.valueOffset + Entry.Word) >> 2]) & Flag.Deleted) === 0) return
     const key = String(reader.decodePrimaryKey(table, this.#key))
-    this.#problem(`index '${index.definition.name}' of table '${table.name}' ${found ? 'has a deleted entry' : 'lacks the entry'} for the row with key ${key}`)
+    this.#problem(
+      `index '${index.definition.name}' of table '${table.name}' ${found ? 'has a deleted entry' : 'lacks the entry'} for the row with key ${key}`,
+    )
   }
 
   /** As many live entries as rows, each with its key length right: with `mustHaveEntry`, they agree. */
@@ -113,7 +116,8 @@ class Checker {
     for (let more = cursor.first(); more; more = cursor.next()) {
       entries++
       const word = pager.u32[(cursor.valueOffset + Entry.Word) >> 2]
-      if (entryKeyLength(word) > cursor.keyLength) this.#problem(`an entry of index '${index.definition.name}' of table '${table.name}' has an impossible key length`)
+      if (entryKeyLength(word) > cursor.keyLength)
+        this.#problem(`an entry of index '${index.definition.name}' of table '${table.name}' has an impossible key length`)
       if ((entryFlags(word) & Flag.Deleted) === 0) live++
     }
     if (live !== rows) this.#problem(`index '${index.definition.name}' of table '${table.name}' has ${live} live entries for ${rows} rows`)
@@ -157,7 +161,8 @@ class Checker {
       const at = system.undo.locate(page, offset)
       if (pager.u8[at + Undo.Kind] === UndoKind.Update) {
         const image = at + ((Undo.Key + pager.u16[(at + Undo.KeyLength) >> 1] + 3) & ~3)
-        if ((pager.u8[image + Clustered.Flags] & Flag.Overflow) !== 0) this.#ownChain(pager.u32[(image + OverflowRef.FirstExtent) >> 2] as PageId, 'an undo record')
+        if ((pager.u8[image + Clustered.Flags] & Flag.Overflow) !== 0)
+          this.#ownChain(pager.u32[(image + OverflowRef.FirstExtent) >> 2] as PageId, 'an undo record')
       }
       if (page === lastPage && offset === lastOffset) return
       pager.beginOperation()
@@ -195,7 +200,8 @@ class Checker {
   #countPages(): void {
     const { map } = this.#engine.pager
     this.#report.pages.total = map.pageCount
-    if (this.#owned.size !== map.pageCount) this.#problem(`${map.pageCount} pages exist, but ${this.#owned.size} are in use: the others are lost`)
+    if (this.#owned.size !== map.pageCount)
+      this.#problem(`${map.pageCount} pages exist, but ${this.#owned.size} are in use: the others are lost`)
   }
 
   #problem(problem: string): void {

@@ -89,10 +89,15 @@ export class Engine {
 
   /** Refuses work that changes anything. Raises ERR_READ_ONLY, ERR_POISONED, ERR_INTERNAL. */
   mustWrite(): void {
-    if (this.options.readOnly) throw new NextkeyError('ERR_READ_ONLY', 'the database was opened read-only: open it without readOnly to change it')
+    if (this.options.readOnly)
+      throw new NextkeyError('ERR_READ_ONLY', 'the database was opened read-only: open it without readOnly to change it')
     this.mustRead()
     if (this.pager.failure !== undefined) throw this.pager.failure
-    if (this.wal?.poisoned === true) throw new NextkeyError('ERR_POISONED', 'the write-ahead log failed: the database takes no more writes; close and reopen it to recover')
+    if (this.wal?.poisoned === true)
+      throw new NextkeyError(
+        'ERR_POISONED',
+        'the write-ahead log failed: the database takes no more writes; close and reopen it to recover',
+      )
   }
 
   mustRead(): void {
@@ -129,7 +134,10 @@ export class Engine {
   }
 
   break(cause: unknown): NextkeyError {
-    this.broken ??= cause instanceof NextkeyError ? cause : new NextkeyError('ERR_INTERNAL', `a change stopped half-way: ${(cause as Error).message}`, { cause })
+    this.broken ??=
+      cause instanceof NextkeyError
+        ? cause
+        : new NextkeyError('ERR_INTERNAL', `a change stopped half-way: ${(cause as Error).message}`, { cause })
     this.pager.poison(cause, 'a change in the middle of which something')
     return this.broken
   }

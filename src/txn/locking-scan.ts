@@ -10,7 +10,7 @@ import type { PageStore } from '../storage/page-store.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
 import type { KeyRange } from './range-scan.js'
 import { Clustered, Entry, entryFlags, entryKeyLength, Flag, trxIdAt } from './record-format.js'
-import { Acquired, type RowLocks, type Steps, type WaitPolicy } from './row-locks.js'
+import type { RowLocks, Steps, WaitPolicy } from './row-locks.js'
 import type { RowReader } from './row-reader.js'
 import type { IndexStore, TableStore } from './table-store.js'
 import type { Trx } from './trx.js'
@@ -53,13 +53,15 @@ export interface ScanRequest {
  * their rows. What is locked depends on the access path and the isolation level; the rules S1–S9 are in docs/locking.md, and each is
  * an observation of a real server.
  *
- * One entry at a time: `next()` leaves the row found in the fields. Entries are locked before they are judged; after a wait the cursor
- * goes back to where it was and looks again.
+ * One entry at a time: `advance()` is synchronous, so that a scan that need not wait makes no generators; where it has to wait it says so,
+ * and goes on after `wait()`. The row found is in the fields. Entries are locked before they are judged; after a wait the cursor goes
+ * back to where it was and looks again.
  */
 export class LockingScan {
   /** Of the row found. */
-  readonly key: KeyBuffer = new KeyBuffer()
   readonly entryKey: KeyBuffer = new KeyBuffer()
+  /** Its primary key; of the clustered index, the entry's. */
+  readonly key: KeyBuffer
   row: unknown
   /** Length of the index key in `entryKey`; 0 for the clustered index. */
   indexKeyLength = 0
@@ -77,6 +79,11 @@ export class LockingScan {
   /** The locks of neighbouring entries, kept together: a million rows do not cost a million locks. */
   readonly #run: ScanLock
   #begun = false
+  /** What the lock system answered where a wait is due. */
+  #pending: LockResult = LockResult.Granted
+  #lookAgain = false
+  /** Something other than the cursor's moves happened since it was held. */
+  #away = false
   #found = 0
   #done = false
   /** `#isEnd` was true. */
@@ -94,6 +101,7 @@ export class LockingScan {
     this.#trx = trx
     this.#request = request
     this.#tree = request.index === undefined ? request.table.clustered : request.index.tree
+    this.key = request.index === undefined ? this.entryKey : new KeyBuffer()
     this.#cursor = new TreeCursor(this.#tree)
     const exclusive = request.mode === LockMode.X
     this.#gap = exclusive ? RecordLock.XGap : RecordLock.SGap
@@ -102,37 +110,47 @@ export class LockingScan {
     this.#run = new ScanLock(trx.owner, this.#tree.tree, trx.takesGapLocks ? this.#nextKey : this.#record, request.reverse)
   }
 
-  /** Finds the next row that matches; false when there is none. */
-  *next(): Steps<boolean> {
-    if (this.#done || this.#found >= this.#request.limit) return false
-    if (!this.#begun) yield* this.#rowLocks.table(this.#trx, this.#request.table.id, this.#request.mode === LockMode.X ? TableLock.IX : TableLock.IS)
-    let more = this.#place()
-    for (;;) {
-      const verdict = more ? yield* this.#look() : this.#atEnd()
-      if (verdict === Verdict.Match) {
-        this.#found++
-        this.#first = false
-        return true
-      }
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  /** To be done first: the table's intention lock. */
+  *begin(): Steps<void> {
+    yield* this.#rowLocks.table(this.#trx, this.#request.table.id, this.#request.mode === LockMode.X ? TableLock.IX : TableLock.IS)
+  }
+
+  /** Goes to the next row that matches. */
+  advance(): Advance {
+    if (this.#done || this.#found >= this.#request.limit) return Advance.End
+    for (let more = this.#place(); ; more = this.#step()) {
+      const verdict = more ? this.#look() : this.#atEnd()
       if (verdict === Verdict.Stop) {
         this.#done = true
-        return false
+        return Advance.End
       }
-      this.#store.beginOperation()
-      const there = this.#cursor.resume()
-      if (verdict === Verdict.Again && there) continue
+      if (verdict === Verdict.Wait) return Advance.Wait
       this.#first = false
-      more = this.#step()
+      if (verdict === Verdict.Match) {
+        this.#found++
+        return Advance.Found
+      }
+      if (this.#away) this.#comeBack()
     }
   }
 
-  /** Looks at the entry at the cursor. Holds the cursor on it. */
-  *#look(): Steps<Verdict> {
+  /** Waits for what `advance` could not get; then call it again. Raises what the wait ends with. */
+  *wait(): Steps<void> {
+    yield* this.#rowLocks.settle(this.#trx, this.#pending)
+    this.#lookAgain = true
+  }
+
+  /** Looks at the entry at the cursor, which stays held on it. */
+  #look(): Verdict {
     const { index, range, reverse, changes, covering } = this.#request
     const cursor = this.#cursor
     const entryKey = this.entryKey
     entryKey.length = cursor.copyKey(entryKey.bytes)
-    cursor.hold()
+    this.#away = false
     const inside = this.#isInside()
     this.#newEntryLock = false
     this.#newRowLock = false
@@ -143,12 +161,10 @@ export class LockingScan {
     const writer = trxIdAt(this.#store.u32, at)
     const deleted = this.#isDeleted(at)
     if (!inside && gaps && index === undefined && !reverse) return this.#endWithGap()
+    cursor.hold()
     const lock = !gaps || this.#needsNoGap(deleted) ? this.#record : this.#nextKey
-    const acquired = yield* this.#lockEntry(lock, writer)
-    if (acquired === Acquired.Skipped) return Verdict.Skip
-    if (acquired === Acquired.Beyond) return Verdict.Stop
-    if (acquired >= Acquired.Waited) return Verdict.Again
-    this.#newEntryLock = acquired === Acquired.New
+    const refused = this.#lockEntry(lock, writer)
+    if (refused !== Verdict.Match) return refused
     this.#mustSee(writer)
     if (gaps && this.#isEnd()) this.#endFound = true
     if (deleted) {
@@ -161,8 +177,8 @@ export class LockingScan {
       if (!(reverse && index === undefined)) this.#giveBack(lock)
       return Verdict.Stop
     }
-    const verdict = index === undefined ? this.#judgeRecord(at) : yield* this.#judgeEntry(index)
-    if (verdict === Verdict.Again) return verdict
+    const verdict = index === undefined ? this.#judgeRecord(at) : this.#judgeEntry()
+    if (verdict === Verdict.Wait) return verdict
     if (!inside) {
       this.#giveBack(lock)
       return Verdict.Stop
@@ -173,15 +189,22 @@ export class LockingScan {
   }
 
   #judgeRecord(at: number): Verdict {
-    const { table, where } = this.#request
-    this.key.set(this.entryKey.bytes, 0, this.entryKey.length)
+    const { table, covering } = this.#request
+    if (covering) return Verdict.Match
     this.row = this.#reader.decodeRecord(table, at, at + this.#cursor.valueLength)
+    return this.#matches()
+  }
+
+  /** Whether the row is wanted: the user's condition, which may do anything meanwhile. */
+  #matches(): Verdict {
+    this.#away = true
+    const { where } = this.#request
     return where === undefined || where(this.row as never) ? Verdict.Match : Verdict.Skip
   }
 
   /** The row of a secondary entry: locked, unless a shared read needs the entry alone. */
-  *#judgeEntry(index: IndexStore): Steps<Verdict> {
-    const { table, where, mode, covering, policy } = this.#request
+  #judgeEntry(): Verdict {
+    const { table, mode, covering, policy } = this.#request
     const store = this.#store
     const { entryKey, key } = this
     this.indexKeyLength = entryKeyLength(store.u32[(this.#cursor.valueOffset + Entry.Word) >> 2])
@@ -190,45 +213,62 @@ export class LockingScan {
       this.row = undefined
       return Verdict.Match
     }
+    this.#away = true
     store.beginOperation()
     const tree = table.clustered
     if (!tree.find(key.bytes, key.length)) return Verdict.Skip
     const writer = trxIdAt(store.u32, tree.valueOffset)
-    const acquired = yield* this.#rowLocks.record(this.#trx, tree.tree, key.bytes, key.length, this.#record, writer, policy)
-    if (acquired === Acquired.Skipped) return Verdict.Skip
-    if (acquired >= Acquired.Waited) return Verdict.Again
-    this.#newRowLock = acquired === Acquired.New
+    const result = this.#rowLocks.try(this.#trx, tree.tree, key.bytes, key.length, this.#record, writer, policy === 'wait')
+    if (result > LockResult.AlreadyHeld) return this.#refused(result)
+    this.#newRowLock = result === LockResult.Granted
     this.#mustSee(writer)
     const at = tree.valueOffset
     if ((store.u8[at + Clustered.Flags] & Flag.Deleted) !== 0) return Verdict.Skip
     this.row = this.#reader.decodeRecord(table, at, at + tree.valueLength)
-    void index
-    return where === undefined || where(this.row as never) ? Verdict.Match : Verdict.Skip
+    return this.#matches()
   }
 
-  /** Locks the entry at hand; under READ COMMITTED an UPDATE looks at the committed row before it waits. */
-  *#lockEntry(lock: RecordLock, writer: TrxId): Steps<Acquired> {
+  /** Locks the entry at hand: Match if it is locked now. Under READ COMMITTED an UPDATE looks at the committed row before it waits. */
+  #lockEntry(lock: RecordLock, writer: TrxId): Verdict {
     const { index, policy, semiConsistent, range } = this.#request
     const { entryKey } = this
     const tree = this.#tree.tree
+    const mayWait = policy === 'wait'
     const unique = range.exact && range.whole
-    if (semiConsistent && index === undefined && !this.#trx.takesGapLocks && !unique && policy === 'wait') {
-      const result = this.#rowLocks.try(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, false)
+    let result: LockResult
+    if (semiConsistent && index === undefined && !this.#trx.takesGapLocks && !unique && mayWait) {
       this.#run.interrupt()
-      if (result <= LockResult.AlreadyHeld) return result as number as Acquired
-      const row = this.#reader.get(this.#request.table, entryKey, undefined)
-      if (row === undefined) return Acquired.Skipped
-      if (!this.#isInside()) return Acquired.Beyond
-      if (this.#request.where?.(row as never) === false) return Acquired.Skipped
-    }
-    if (lock !== this.#run.lock) {
+      result = this.#rowLocks.try(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, false)
+      if (result > LockResult.AlreadyHeld) {
+        const refused = this.#lookAtCommitted()
+        if (refused !== Verdict.Match) return refused
+        result = this.#rowLocks.try(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, true)
+      }
+    } else if (lock === this.#run.lock) {
+      result = this.#rowLocks.tryNext(this.#trx, this.#run, entryKey.bytes, entryKey.length, writer, mayWait)
+    } else {
       this.#run.interrupt()
-      return yield* this.#rowLocks.record(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, policy)
+      result = this.#rowLocks.try(this.#trx, tree, entryKey.bytes, entryKey.length, lock, writer, mayWait)
     }
-    const result = this.#rowLocks.tryNext(this.#trx, this.#run, entryKey.bytes, entryKey.length, writer, policy === 'wait')
-    if (result <= LockResult.AlreadyHeld) return result as number as Acquired
-    if (policy === 'skip' && result === LockResult.NotAvailable) return Acquired.Skipped
-    return yield* this.#rowLocks.settle(this.#trx, result)
+    if (result > LockResult.AlreadyHeld) return this.#refused(result)
+    this.#newEntryLock = result === LockResult.Granted
+    return Verdict.Match
+  }
+
+  /** Semi-consistent read: whether the row, as last committed, is worth waiting for. */
+  #lookAtCommitted(): Verdict {
+    this.#away = true
+    const row = this.#reader.get(this.#request.table, this.entryKey, undefined)
+    if (row === undefined) return Verdict.Skip
+    if (!this.#isInside()) return Verdict.Stop
+    return this.#request.where?.(row as never) === false ? Verdict.Skip : Verdict.Match
+  }
+
+  #refused(result: LockResult): Verdict {
+    this.#away = true
+    if (this.#request.policy === 'skip' && result === LockResult.NotAvailable) return Verdict.Skip
+    this.#pending = result
+    return Verdict.Wait
   }
 
   /** READ COMMITTED lets go of what it locked for a row that does not match. */
@@ -243,7 +283,8 @@ export class LockingScan {
   /** An equality, or a range of the clustered index, ends before this entry: its gap is locked. */
   #endWithGap(): Verdict {
     const writer = trxIdAt(this.#store.u32, this.#cursor.valueOffset)
-    if (this.#trx.takesGapLocks) this.#rowLocks.lockGap(this.#trx, this.#tree.tree, this.entryKey.bytes, this.entryKey.length, this.#gap, writer)
+    if (this.#trx.takesGapLocks)
+      this.#rowLocks.lockGap(this.#trx, this.#tree.tree, this.entryKey.bytes, this.entryKey.length, this.#gap, writer)
     return Verdict.Stop
   }
 
@@ -300,7 +341,10 @@ export class LockingScan {
     if (isolation !== 'snapshot' || view === undefined || view.sees(writer)) return
     const { table } = this.#request
     this.#store.beginOperation()
-    throw new ConflictError(`a row of table '${table.name}' in the range was changed since this transaction's snapshot: try the transaction again`, { table: table.name })
+    throw new ConflictError(
+      `a row of table '${table.name}' in the range was changed since this transaction's snapshot: try the transaction again`,
+      { table: table.name },
+    )
   }
 
   #place(): boolean {
@@ -308,12 +352,21 @@ export class LockingScan {
     const cursor = this.#cursor
     this.#store.beginOperation()
     if (this.#begun) {
-      cursor.resume()
-      return this.#step()
+      const there = cursor.resume()
+      const again = this.#lookAgain && there
+      this.#lookAgain = false
+      return again || this.#step()
     }
     this.#begun = true
     if (!reverse) return range.lowerLength < 0 ? cursor.first() : cursor.seek(range.lower, range.lowerLength)
     return this.#placeReverse()
+  }
+
+  /** Other operations went in between: the cursor's leaf may lie elsewhere, or have changed. */
+  #comeBack(): void {
+    this.#store.beginOperation()
+    this.#cursor.resume()
+    this.#away = false
   }
 
   /** Downwards, the gap above the first entry is locked too: an insert there would be in the range. */
@@ -340,13 +393,20 @@ export class LockingScan {
   }
 }
 
-const enum Verdict {
-  /** A row of the result. */
-  Match,
-  /** Not one; go on behind it. */
-  Skip,
-  /** Look at the same place again. */
-  Again,
-  Stop,
+/** What `advance` came to. */
+export const enum Advance {
+  Found = 0,
+  End = 1,
+  /** A lock that is not free: `wait()`. */
+  Wait = 2,
 }
 
+const enum Verdict {
+  /** A row of the result. */
+  Match = 0,
+  /** Not one; go on behind it. */
+  Skip = 1,
+  /** Look at the same place again after a wait. */
+  Wait = 2,
+  Stop = 3,
+}

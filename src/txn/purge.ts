@@ -1,4 +1,4 @@
-import { type PageId, type TableId, type TreeId, NO_PAGE } from '../base/ids.js'
+import { NO_PAGE, type PageId, type TableId, type TreeId } from '../base/ids.js'
 import { Page } from '../storage/page-format.js'
 import type { PageStore } from '../storage/page-store.js'
 import { freeOverflow } from './overflow.js'

@@ -3,7 +3,7 @@ import { decodeCompound, decodeKey, KeyBuffer } from '../codec/key-encoding.js'
 import { Page } from '../storage/page-format.js'
 import type { PageStore } from '../storage/page-store.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
-import { entryKeyLength, Entry } from './record-format.js'
+import { Entry, entryKeyLength } from './record-format.js'
 import { decodeTableKey, type RowReader, type Visibility } from './row-reader.js'
 import type { IndexStore, TableStore } from './table-store.js'
 

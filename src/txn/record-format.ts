@@ -63,7 +63,14 @@ export function trxIdAt(u32: Uint32Array, at: number): TrxId {
   return (high === 0 ? u32[word] : u32[word] + high * 4294967296) as TrxId
 }
 
-export function writeClusteredHeader(u32: Uint32Array, at: number, trxId: TrxId, flags: number, undoPage: PageId, undoOffset: number): void {
+export function writeClusteredHeader(
+  u32: Uint32Array,
+  at: number,
+  trxId: TrxId,
+  flags: number,
+  undoPage: PageId,
+  undoOffset: number,
+): void {
   const word = at >> 2
   u32[word] = trxId
   u32[word + 1] = (trxId < 4294967296 ? 0 : Math.floor(trxId / 4294967296)) | (flags << 16)
@@ -72,7 +79,9 @@ export function writeClusteredHeader(u32: Uint32Array, at: number, trxId: TrxId,
 }
 
 export function entryWord(trxId: TrxId, flags: number, indexKeyLength: number): number {
-  return ((trxId < 4294967296 ? 0 : Math.floor(trxId / 4294967296)) | (flags << Entry.FlagShift) | (indexKeyLength << Entry.LengthShift)) >>> 0
+  return (
+    ((trxId < 4294967296 ? 0 : Math.floor(trxId / 4294967296)) | (flags << Entry.FlagShift) | (indexKeyLength << Entry.LengthShift)) >>> 0
+  )
 }
 
 export function writeEntryHeader(u32: Uint32Array, at: number, trxId: TrxId, flags: number, indexKeyLength: number): void {

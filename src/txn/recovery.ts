@@ -13,7 +13,7 @@ import { Engine, type EngineOptions } from './engine.js'
 import { LogKind } from './log-records.js'
 import { MetaTree } from './meta-tree.js'
 import { Replay } from './replay.js'
-import { readRootRecord, type RootRecord } from './root-record.js'
+import { type RootRecord, readRootRecord } from './root-record.js'
 import { RowReader } from './row-reader.js'
 import { TrxState } from './trx.js'
 import { TrxSystem } from './trx-system.js'
@@ -71,7 +71,9 @@ function createDatabase(environment: Environment, options: RecoveryOptions): voi
   const { fileSystem, random } = environment
   const { directory, logDirectory } = options
   if (options.readOnly) {
-    throw new NextkeyError('ERR_NOT_FOUND', `there is no database in ${directory}: open it without readOnly to make one`, { details: { directory } })
+    throw new NextkeyError('ERR_NOT_FOUND', `there is no database in ${directory}: open it without readOnly to make one`, {
+      details: { directory },
+    })
   }
   const databaseId = new Uint8Array(16)
   random.fill(databaseId)
@@ -83,7 +85,10 @@ function createDatabase(environment: Environment, options: RecoveryOptions): voi
   } finally {
     file.close()
   }
-  const log = openLog(environment, logOptions(options, databaseId, () => {})).startNew(0 as LogPosition)
+  const log = openLog(
+    environment,
+    logOptions(options, databaseId, () => {}),
+  ).startNew(0 as LogPosition)
   log.syncNow()
   void log.close()
   fileSystem.syncDirectorySync(parentOf(logDirectory))
@@ -103,14 +108,23 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
   const superblock = chooseSuperblock(superblocks, found, options)
   const token = new Uint8Array(16)
   environment.random.fill(token)
-  const { pager, checkpointer } = loadDataFile(file, superblock, superblocks.find((other) => other.checkpoint < superblock.checkpoint), options.cacheSize, token)
+  const { pager, checkpointer } = loadDataFile(
+    file,
+    superblock,
+    superblocks.find((other) => other.checkpoint < superblock.checkpoint),
+    options.cacheSize,
+    token,
+  )
   const root = superblock.rootPage === NO_PAGE ? undefined : readRootRecord(pager, superblock.rootPage)
   const system = new TrxSystem(pager, environment.clock, Math.min(64 * 2 ** 20, options.cacheSize / 4))
   const reader = new RowReader(pager, system)
   if (root === undefined && options.readOnly) {
     throw new NextkeyError('ERR_NOT_FOUND', `the database in ${options.directory} is empty: open it once without readOnly`)
   }
-  const catalog = root === undefined ? Catalog.create(pager, MetaTree.create(pager)) : new Catalog(pager, new MetaTree(pager, root.metaRoot), root.nextTreeId, root.nextTableId)
+  const catalog =
+    root === undefined
+      ? Catalog.create(pager, MetaTree.create(pager))
+      : new Catalog(pager, new MetaTree(pager, root.metaRoot), root.nextTreeId, root.nextTableId)
   engine = new Engine({ environment, options, file, pager, checkpointer, system, reader, catalog, rootPage: superblock.rootPage })
   if (root !== undefined) restoreTransactions(engine, root)
   if (options.readOnly) {
@@ -234,7 +248,11 @@ function notADatabase(file: File): NextkeyError {
     return head.toString('latin1') === 'NEXTKEY1'
   })
   if (ours) {
-    return new DamagedError(`neither superblock of ${file.path} is whole: the checksum of both does not match`, { file: file.path, block: 0, what: 'superblocks' })
+    return new DamagedError(`neither superblock of ${file.path} is whole: the checksum of both does not match`, {
+      file: file.path,
+      block: 0,
+      what: 'superblocks',
+    })
   }
   return new NextkeyError('ERR_NOT_A_DATABASE', `${file.path} is not a nextkey database`, { details: { file: file.path } })
 }
@@ -248,4 +266,3 @@ function lostCheckpoint(file: File, used: Superblock, number: CheckpointNumber):
 
 const UNDO_PER_SLICE = 1000
 const BYTES_PER_SLICE = 1 << 20
-

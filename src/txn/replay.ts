@@ -2,7 +2,7 @@ import { assert } from '../base/assert.js'
 import { NO_PAGE, type PageId, type TableId, type TrxId } from '../base/ids.js'
 import { KeyBuffer } from '../codec/key-encoding.js'
 import type { PageStore } from '../storage/page-store.js'
-import { type Catalog, CATALOG_TABLE } from './catalog.js'
+import { CATALOG_TABLE, type Catalog } from './catalog.js'
 import { COMMIT_HEADER, LogKind } from './log-records.js'
 import { MetaKind } from './meta-tree.js'
 import { freeOverflow, OverflowWriter } from './overflow.js'
@@ -53,7 +53,9 @@ export class Replay {
     } else if (kind === LogKind.Structure) {
       const id = view.getUint32(0, true)
       this.#catalog.meta.set(MetaKind.Structure, id, view.getUint32(4, true), bytes.slice(start + 8, end))
-      const fields = this.#catalog.meta.list(MetaKind.Structure, id).map(({ value }) => JSON.parse(Buffer.from(value).toString('utf8')) as string[])
+      const fields = this.#catalog.meta
+        .list(MetaKind.Structure, id)
+        .map(({ value }) => JSON.parse(Buffer.from(value).toString('utf8')) as string[])
       this.#table(id).codec.loadStructures(fields)
     } else assert(false, `the log has a group of unknown kind ${kind}`)
   }

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js'
-import { type PageId, type TreeId, type TableId, type TrxId, NO_PAGE } from '../base/ids.js'
+import { NO_PAGE, type PageId, type TableId, type TreeId, type TrxId } from '../base/ids.js'
 import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
 import { freeOverflow } from './overflow.js'
@@ -111,7 +111,10 @@ export class Rollback {
     const store = this.#store
     const { tree } = index
     const found = tree.find(key.bytes, key.length)
-    assert(found && trxIdAt(store.u32, tree.valueOffset) === trx.trxId, `an entry of index '${index.definition.name}' is not as its writer left it`)
+    assert(
+      found && trxIdAt(store.u32, tree.valueOffset) === trx.trxId,
+      `an entry of index '${index.definition.name}' is not as its writer left it`,
+    )
     const wasDeleted = kind === UndoKind.EntryRevive && (entryFlags(imageWords[Entry.Word / 4]) & Flag.Deleted) !== 0
     if (kind === UndoKind.EntryInsert || (wasDeleted && this.#isPurged(trxIdAt(imageWords, 0), trx))) {
       this.#remove(trx, tree)

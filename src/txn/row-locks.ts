@@ -31,8 +31,6 @@ export const enum Acquired {
   Moved = 3,
   /** Not to be had, and the statement skips what is locked. */
   Skipped = 4,
-  /** Not asked for: as last committed, the row lies beyond the end of the range. */
-  Beyond = 5,
 }
 
 /** What a statement does where it would have to wait. */
@@ -184,10 +182,14 @@ export class RowLocks {
   #deadlock(trx: Trx): NextkeyError {
     const latest: Deadlock | null = this.locks.latestDeadlock
     this.#store.beginOperation()
-    return new NextkeyError('ERR_DEADLOCK', `transaction ${trx.number} was rolled back to resolve a deadlock: try it again\n${String(latest)}`, {
-      retryable: true,
-      details: { deadlock: latest },
-    })
+    return new NextkeyError(
+      'ERR_DEADLOCK',
+      `transaction ${trx.number} was rolled back to resolve a deadlock: try it again\n${String(latest)}`,
+      {
+        retryable: true,
+        details: { deadlock: latest },
+      },
+    )
   }
 
   #describe(request: LockRequest): string {

@@ -95,7 +95,10 @@ export class RowReader {
     this.row = this.get(table, primary, view)
     if (this.row === undefined) {
       // Under 'newest' the row may be half-way through a change whose entry comes next.
-      assert(!sure || view === 'newest', `index '${index.definition.name}' of table '${table.name}' has an entry for a row that is not there`)
+      assert(
+        !sure || view === 'newest',
+        `index '${index.definition.name}' of table '${table.name}' has an entry for a row that is not there`,
+      )
       return false
     }
     if (sure) return true
@@ -133,7 +136,9 @@ export class RowReader {
       const undo = store.fetch(page) + offset
       const kind = u8[undo + Undo.Kind]
       if (kind !== UndoKind.Update && kind !== UndoKind.Mark) {
-        throw new NextkeyError('ERR_INTERNAL', `a roll pointer leads to page ${page} offset ${offset}, where no older version is`, { details: { page, offset, kind } })
+        throw new NextkeyError('ERR_INTERNAL', `a roll pointer leads to page ${page} offset ${offset}, where no older version is`, {
+          details: { page, offset, kind },
+        })
       }
       at = undo + ((Undo.Key + u16[(undo + Undo.KeyLength) >> 1] + 3) & ~3)
       if (kind === UndoKind.Update) {

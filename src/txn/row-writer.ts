@@ -78,7 +78,8 @@ export class RowWriter {
           throw new DuplicateKeyError(table.name, 'PRIMARY', existing, existing)
         }
         // The row was deleted, and nobody needs it back: its record is taken over.
-        if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, key.bytes, key.length, trxIdAt(store.u32, at)))) >= Acquired.Waited) continue
+        if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, key.bytes, key.length, trxIdAt(store.u32, at)))) >= Acquired.Waited)
+          continue
         this.#mustSee(trx, trxIdAt(store.u32, at), table)
         this.#appendUndo(trx, UndoKind.Update, table.id, key, store.u8, at, at + tree.valueLength)
         trx.needsPurge = true
@@ -197,7 +198,10 @@ export class RowWriter {
         const at = tree.valueOffset
         const writer = trxIdAt(store.u32, at)
         if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, entry.bytes, entry.length, writer))) >= Acquired.Waited) continue
-        assert((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0, `index '${index.definition.name}' has an entry for a row that is not there`)
+        assert(
+          (entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0,
+          `index '${index.definition.name}' has an entry for a row that is not there`,
+        )
         this.#appendUndo(trx, UndoKind.EntryRevive, index.definition.tree, entry, store.u8, at, at + Entry.Size)
         store.willChange(tree.base)
         writeEntryHeader(store.u32, at, trx.trxId, 0, keyLength)
@@ -239,7 +243,9 @@ export class RowWriter {
         return true
       }
       any = true
-      const acquired = yield* this.#saved(this.#locks.record(trx, tree.tree, found.bytes, found.length, nextKey, trxIdAt(store.u32, at), 'wait'))
+      const acquired = yield* this.#saved(
+        this.#locks.record(trx, tree.tree, found.bytes, found.length, nextKey, trxIdAt(store.u32, at), 'wait'),
+      )
       if (acquired >= Acquired.Waited) return false
       if (!equal) return true
       if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) === 0) {
@@ -260,7 +266,10 @@ export class RowWriter {
       assert(found, `index '${index.definition.name}' of table '${table.name}' lacks the entry of a row`)
       const at = tree.valueOffset
       const word = store.u32[(at + Entry.Word) >> 2]
-      if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, entry.bytes, entry.length, trxIdAt(store.u32, at)))) >= Acquired.Waited) continue
+      if (
+        (yield* this.#saved(this.#locks.implicitly(trx, tree.tree, entry.bytes, entry.length, trxIdAt(store.u32, at)))) >= Acquired.Waited
+      )
+        continue
       assert((entryFlags(word) & Flag.Deleted) === 0, `index '${index.definition.name}' has the entry of a live row marked as deleted`)
       this.#appendUndo(trx, UndoKind.EntryMark, index.definition.tree, entry, store.u8, at, at + Entry.Size)
       trx.needsPurge = true
@@ -294,7 +303,9 @@ export class RowWriter {
   /** `snapshot` isolation: a row written since the view must not be overwritten. */
   #mustSee(trx: Trx, writer: TrxId, table: TableStore): void {
     if (trx.isolation !== 'snapshot' || trx.view === undefined || trx.view.sees(writer)) return
-    throw new ConflictError(`a row of table '${table.name}' was changed since this transaction's snapshot: try the transaction again`, { table: table.name })
+    throw new ConflictError(`a row of table '${table.name}' was changed since this transaction's snapshot: try the transaction again`, {
+      table: table.name,
+    })
   }
 
   #appendUndo(trx: Trx, kind: UndoKind, owner: number, key: KeyBuffer, image: Uint8Array, from: number, to: number): void {
@@ -368,4 +379,3 @@ export function startsWith(bytes: Uint8Array, prefix: Uint8Array, length: number
 function sameBytes(a: KeyBuffer, b: KeyBuffer): boolean {
   return a.length === b.length && startsWith(a.bytes, b.bytes, a.length)
 }
-

@@ -195,7 +195,11 @@ export class LogReader {
         if (segment.header.epoch !== epoch) return `${segment.path} was begun by a recovery that had read up to ${first}`
         window.enter(segment)
         const from = index === this.#index ? this.#offset + Frame.Alignment : 0
-        for (let offset = window.skipZeros(from); length - offset >= Frame.MinimumSize; offset = window.skipZeros(offset + Frame.Alignment)) {
+        for (
+          let offset = window.skipZeros(from);
+          length - offset >= Frame.MinimumSize;
+          offset = window.skipZeros(offset + Frame.Alignment)
+        ) {
           if (!window.mayProve(offset, first + offset - bad) || window.load(offset, length) !== undefined) continue
           const position = first + offset
           return `the group at ${position} (${segment.path}) was written when ${position - window.lag} was already on disk`

@@ -273,7 +273,11 @@ function runProbe(tx: FaceSyncTransaction, { spec, handle }: OpenTable, group: P
     // A search for a whole key of a unique index is for that key alone: the first entry that has it decides.
     const unique = spec.indexes.find((index) => index.name === group.index)?.unique === true
     const isUniqueSearch = unique && !target.key.includes(null)
-    const entry = { ...(group.index === undefined ? {} : { index: group.index }), eq: keyOf(target.key), ...(isUniqueSearch ? {} : { primaryKey: keyOf(target.pk) }) }
+    const entry = {
+      ...(group.index === undefined ? {} : { index: group.index }),
+      eq: keyOf(target.key),
+      ...(isUniqueSearch ? {} : { primaryKey: keyOf(target.pk) }),
+    }
     const found = [...tx.primaryKeys(handle, entry, { lock: 'share' })].map((key) => JSON.stringify(key))
     return found.includes(JSON.stringify(keyOf(target.pk))) ? 'granted' : 'noRow'
   }

@@ -133,7 +133,10 @@ function primaryKeyOf(spec: TableSpec, path: AccessPath): unknown {
 function isCovered(spec: TableSpec, path: AccessPath): boolean {
   if (path.index === undefined || path.index === 'PRIMARY') return false
   const known = new Set([...indexColumns(spec, path.index), ...spec.pk])
-  const wanted = [...(path.columns ?? spec.columns.map((column) => column.name)), ...(path.filter ?? []).map((condition) => condition.column)]
+  const wanted = [
+    ...(path.columns ?? spec.columns.map((column) => column.name)),
+    ...(path.filter ?? []).map((condition) => condition.column),
+  ]
   return wanted.every((column) => known.has(column))
 }
 

@@ -153,7 +153,14 @@ describe('after its end', () => {
       const tx = await test.db.begin()
       await tx.put(table, { id: 1, name: 'a' })
       await tx[end]()
-      for (const use of [() => tx.get(table, 1), () => tx.put(table, { id: 2, name: 'b' }), () => tx.commit(), () => tx.rollback(), () => tx.savepoint(), () => tx.values(table)]) {
+      for (const use of [
+        () => tx.get(table, 1),
+        () => tx.put(table, { id: 2, name: 'b' }),
+        () => tx.commit(),
+        () => tx.rollback(),
+        () => tx.savepoint(),
+        () => tx.values(table),
+      ]) {
         expect(await code(use)).toBe('ERR_TRANSACTION_ENDED')
       }
     }
@@ -229,7 +236,9 @@ describe('after its end', () => {
   it('transactionSync refuses an async function and undoes it', async () => {
     await using test = await openTest()
     const table = await people(test.db)
-    expect(await code(() => test.db.transactionSync((tx) => Promise.resolve(tx.put(table, { id: 1, name: 'a' }))))).toBe('ERR_INVALID_ARGUMENT')
+    expect(await code(() => test.db.transactionSync((tx) => Promise.resolve(tx.put(table, { id: 1, name: 'a' }))))).toBe(
+      'ERR_INVALID_ARGUMENT',
+    )
     expect(table.count()).toBe(0)
   })
 })

@@ -43,17 +43,42 @@ describe('a table', () => {
   it('reads ranges both ways, with limits, by any index', async () => {
     await using test = await cities()
     const { table } = test
-    expect(table.values({ gt: 1, lte: 3 }).toArray().map((city) => city.name)).toEqual(['Milan', 'Oslo'])
+    expect(
+      table
+        .values({ gt: 1, lte: 3 })
+        .toArray()
+        .map((city) => city.name),
+    ).toEqual(['Milan', 'Oslo'])
     expect(table.keys({ gte: 2, reverse: true, limit: 2 }).toArray()).toEqual([5, 4])
-    expect(table.index('place').values({ prefix: ['IT'] }).toArray().map((city) => city.name)).toEqual(['Milan', 'Rome'])
-    expect(table.index('place').values({ gt: ['IT', 13] }).toArray().map((city) => city.name)).toEqual(['Rome', 'Oslo'])
-    expect(table.index('place').values({ lt: ['IT', 28], reverse: true }).toArray().map((city) => city.name)).toEqual(['Milan', 'Eldorado', 'Atlantis'])
+    expect(
+      table
+        .index('place')
+        .values({ prefix: ['IT'] })
+        .toArray()
+        .map((city) => city.name),
+    ).toEqual(['Milan', 'Rome'])
+    expect(
+      table
+        .index('place')
+        .values({ gt: ['IT', 13] })
+        .toArray()
+        .map((city) => city.name),
+    ).toEqual(['Rome', 'Oslo'])
+    expect(
+      table
+        .index('place')
+        .values({ lt: ['IT', 28], reverse: true })
+        .toArray()
+        .map((city) => city.name),
+    ).toEqual(['Milan', 'Eldorado', 'Atlantis'])
     expect(table.index('country').keys().toArray()).toEqual([null, null, 'IT', 'IT', 'NO'])
     expect(table.index('country').primaryKeys({ eq: 'IT' }).toArray()).toEqual([1, 2])
     expect(table.index('name').get('Oslo')?.id).toBe(3)
     expect(table.index('name').entries({ limit: 1 }).toArray()[0][0]).toBe('Atlantis')
     expect(table.entries({ eq: 3 }).toArray()).toEqual([[3, { id: 3, name: 'Oslo', country: 'NO', people: 7 }]])
-    expect([table.count(), table.count({ lt: 3 }), table.index('country').count({ eq: 'IT' }), table.count({ limit: 2 })]).toEqual([5, 2, 2, 2])
+    expect([table.count(), table.count({ lt: 3 }), table.index('country').count({ eq: 'IT' }), table.count({ limit: 2 })]).toEqual([
+      5, 2, 2, 2,
+    ])
     expect(table.getMany([3, 99, 1]).map((city) => city?.name)).toEqual(['Oslo', undefined, 'Rome'])
   })
 
@@ -65,13 +90,21 @@ describe('a table', () => {
     await table.put({ id: 3, name: 'Oslo', people: 8 })
     await table.put({ id: 7, name: 'Quito', country: 'EC', people: 2 })
     await table.delete(5)
-    expect(table.index('country').entries().toArray().map(([key, city]) => [key, city.name])).toEqual([
-      [null, 'Oslo'],
-      [null, 'Atlantis'],
-      ['EC', 'Quito'],
-      ['IT', 'Milan'],
-      ['XX', 'Rome'],
-    ].sort((a, b) => (a[0] === null && b[0] === null ? (a[1] === 'Oslo' ? -1 : 1) : 0)))
+    expect(
+      table
+        .index('country')
+        .entries()
+        .toArray()
+        .map(([key, city]) => [key, city.name]),
+    ).toEqual(
+      [
+        [null, 'Oslo'],
+        [null, 'Atlantis'],
+        ['EC', 'Quito'],
+        ['IT', 'Milan'],
+        ['XX', 'Rome'],
+      ].sort((a, b) => (a[0] === null && b[0] === null ? (a[1] === 'Oslo' ? -1 : 1) : 0)),
+    )
     expect(table.index('place').get(['IT', 14])?.name).toBe('Milan')
     expect(await table.update(99, { people: 1 })).toBe(false)
     expect(await table.delete(99)).toBe(false)
@@ -88,7 +121,10 @@ describe('a table', () => {
 
   it('admits many nulls in a unique index, and a key again once it is free', async () => {
     await using test = await openTest()
-    const table = await test.db.table<{ id: number; tag?: string | null }>('t', { key: 'id', indexes: { tag: { on: 'tag', unique: true } } })
+    const table = await test.db.table<{ id: number; tag?: string | null }>('t', {
+      key: 'id',
+      indexes: { tag: { on: 'tag', unique: true } },
+    })
     await table.insertMany([{ id: 1 }, { id: 2, tag: null }, { id: 3, tag: 'a' }])
     await expect(table.insert({ id: 4, tag: 'a' })).rejects.toMatchObject({ index: 'tag', key: 'a', existing: 3 })
     await table.delete(3)
@@ -110,7 +146,12 @@ describe('a table', () => {
 
   it('inserts many or none', async () => {
     await using test = await cities()
-    await expect(test.table.insertMany([{ name: 'A', people: 1 }, { name: 'Oslo', people: 1 }])).rejects.toThrow(DuplicateKeyError)
+    await expect(
+      test.table.insertMany([
+        { name: 'A', people: 1 },
+        { name: 'Oslo', people: 1 },
+      ]),
+    ).rejects.toThrow(DuplicateKeyError)
     expect(test.table.index('name').get('A')).toBeUndefined()
     async function* stream() {
       for (let number = 0; number < 3000; number++) yield { name: `City ${number}`, people: number }
@@ -181,7 +222,12 @@ describe('one state for a whole loop', () => {
     await table.insert({ id: 2, name: 'Milan', country: 'IT', people: 99 })
     await table.update(1, { country: 'IT' })
     await table.insert({ name: 'New', country: 'IT', people: 13 })
-    expect(view.values(table, { index: 'place', prefix: ['IT'] }).toArray().map((city) => [city.name, city.people])).toEqual([
+    expect(
+      view
+        .values(table, { index: 'place', prefix: ['IT'] })
+        .toArray()
+        .map((city) => [city.name, city.people]),
+    ).toEqual([
       ['Milan', 13],
       ['Rome', 28],
     ])
@@ -210,8 +256,13 @@ describe('transactions', () => {
     expect((await two.get(table, 1))?.people).toBe(28)
     expect(table.get(1)?.people).toBe(28)
     expect(await two.count(table)).toBe(5)
-    await expect(two.update(table, 1, { people: 5 }, { wait: 'nowait' })).rejects.toMatchObject({ code: 'ERR_LOCK_NOT_AVAILABLE', retryable: true })
-    await expect(two.insert(table, { name: 'Draft', people: 2 }, { wait: 'nowait' })).rejects.toMatchObject({ code: 'ERR_LOCK_NOT_AVAILABLE' })
+    await expect(two.update(table, 1, { people: 5 }, { wait: 'nowait' })).rejects.toMatchObject({
+      code: 'ERR_LOCK_NOT_AVAILABLE',
+      retryable: true,
+    })
+    await expect(two.insert(table, { name: 'Draft', people: 2 }, { wait: 'nowait' })).rejects.toMatchObject({
+      code: 'ERR_LOCK_NOT_AVAILABLE',
+    })
     await expect(two.delete(table, 1, { wait: 'nowait' })).rejects.toMatchObject({ code: 'ERR_LOCK_NOT_AVAILABLE' })
     await two.update(table, 3, { people: 6 })
     await one.commit()
