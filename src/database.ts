@@ -3,6 +3,7 @@ import { callSite } from './base/call-site.js'
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { TableId, TreeId } from './base/ids.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
+import { insertOptions } from './insert-options.js'
 import { describeTransaction, type Lock, listLocks, type TransactionInfo } from './introspection.js'
 import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
@@ -12,19 +13,13 @@ import type { Range } from './range.js'
 import { Reads } from './reads.js'
 import { LoopView, type Results } from './results.js'
 import { Snapshot } from './snapshot.js'
-import { PLAIN, type StatementOptions, Statements } from './statements.js'
+import { PLAIN, Statements } from './statements.js'
 import { describeStatus, type Status } from './status.js'
+import { SyncTransaction } from './sync-transaction.js'
 import { type InsertOptions, type Row, Table } from './table.js'
-import { mustKnow, mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
-import {
-  checkTransactionOptions,
-  type ManagedTransactionOptions,
-  policyOf,
-  SyncTransaction,
-  Transaction,
-  TransactionCore,
-  type TransactionOptions,
-} from './transaction.js'
+import { mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
+import { Transaction } from './transaction.js'
+import { checkTransactionOptions, type ManagedTransactionOptions, TransactionCore, type TransactionOptions } from './transaction-core.js'
 import { encodeDefinition } from './txn/catalog.js'
 import { type CheckReport, checkDatabase } from './txn/check.js'
 import type { Engine } from './txn/engine.js'
@@ -97,7 +92,6 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly waits: Waits
   readonly #lock: DirectoryLock | undefined
   readonly #handles: Map<string, Table> = new Map()
-  readonly #stores: WeakMap<object, TableStore> = new WeakMap()
   readonly #transactions: Set<TransactionCore> = new Set()
   #closing: Promise<void> | undefined
   #operations = 0
@@ -140,9 +134,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
     else if (options !== undefined) mustMatch(shape, store.definition)
     let handle = this.#handles.get(name)
     if (handle === undefined) {
-      handle = new Table(this, name)
+      handle = new Table(this, store)
       this.#handles.set(name, handle)
-      this.#stores.set(handle, store)
     }
     return handle as Table<R>
   }
@@ -156,7 +149,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   /** @internal The open table behind a handle. Raises ERR_CLOSED, ERR_INVALID_ARGUMENT. */
   storeOf(table: object): TableStore {
     if (this.#closing !== undefined) this.mustBeOpen()
-    const store = this.#stores.get(table)
+    const store = Table.storeOf(this, table)
     if (store === undefined) throw new InvalidArgumentError('this is not a table of this database: use what db.table() gave')
     return store
   }
@@ -305,13 +298,16 @@ export class Database extends EventEmitter<DatabaseEvents> {
     let result: T
     try {
       const steps = statement(trx)
-      const first = steps.next()
+      const first = this.statements.begin(steps)
       if (first.done === true) result = first.value
-      else result = await this.waits.finish(steps, first.value, { timeout: this.options.lockWaitTimeout, signal: undefined })
+      else
+        result = await this.waits.finish(this.statements.judged(steps), first.value, {
+          timeout: this.options.lockWaitTimeout,
+          signal: undefined,
+        })
     } catch (error) {
-      const judged = this.engine.judge(error)
       this.#giveUp(trx)
-      throw judged
+      throw error
     }
     await this.#commitTrx(trx)
     const pause = this.pause()
@@ -498,22 +494,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 }
 
-function insertOptions(options: unknown, stream: boolean): StatementOptions {
-  if (options === undefined) return stream ? STREAM : PLAIN
-  if (typeof options !== 'object' || options === null)
-    throw new InvalidArgumentError(`the options of insert() are an object, not ${describe(options)}`)
-  mustKnow(options, INSERT_OPTIONS, 'insert()')
-  const { onDuplicate, onReplaced, wait } = options as InsertOptions
-  if (onDuplicate !== undefined && onDuplicate !== 'ignore' && onDuplicate !== 'replace' && typeof onDuplicate !== 'function') {
-    throw new InvalidArgumentError(`onDuplicate is 'ignore', 'replace' or a function, not ${describe(onDuplicate)}`, { onDuplicate })
-  }
-  return { onDuplicate, onReplaced, policy: policyOf(wait === undefined ? {} : { wait }), stream }
-}
-
-const STREAM: StatementOptions = { ...PLAIN, stream: true }
 const BEGIN_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly'])
 const MANAGED_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly', 'retries', 'signal'])
-const INSERT_OPTIONS: ReadonlySet<string> = new Set(['onDuplicate', 'onReplaced', 'wait'])
 const OPERATIONS_PER_TURN = 1000
 const MS_PER_TURN = 5
 const LONGEST_BACK_OFF = 100

@@ -10,23 +10,26 @@ export {
 } from './base/errors.js'
 export type { Key } from './codec/key-encoding.js'
 export { type Database, type DatabaseEvents, open } from './database.js'
+export type { Lock, TransactionInfo } from './introspection.js'
+export type { Deadlock } from './lock/deadlock.js'
 export type { OpenOptions } from './options.js'
 export type { Range } from './range.js'
 export type { Results } from './results.js'
 export type { Snapshot } from './snapshot.js'
 export type { OnDuplicate } from './statements.js'
 export type { Status } from './status.js'
+export type { SyncTransaction } from './sync-transaction.js'
 export type { Index, InsertOptions, Row, Table } from './table.js'
 export type { IndexOptions, TableOptions } from './table-options.js'
+export type { AsyncResults, Transaction } from './transaction.js'
 export type {
-  AsyncResults,
+  LockOptions,
   ManagedTransactionOptions,
   Savepoint,
-  SyncTransaction,
-  Transaction,
   TransactionOptions,
   TransactionRange,
-} from './transaction.js'
+  WaitOption,
+} from './transaction-core.js'
 export type { CheckReport } from './txn/check.js'
 export type { RecoveryProgress } from './txn/recovery.js'
 export type { IsolationLevel } from './txn/trx.js'

@@ -2,6 +2,7 @@ import { describe, InvalidArgumentError } from './base/errors.js'
 import { encodeCompound, encodeKey, encodePrefix, encodePrefixUpperBound, KeyBuffer } from './codec/key-encoding.js'
 import type { LockRange } from './txn/locking-scan.js'
 import type { KeyRange } from './txn/range-scan.js'
+import type { KeyShape } from './txn/table-store.js'
 
 /**
  * Which entries of a table or index, and in which order. Without bounds, all of them, ascending.
@@ -20,16 +21,6 @@ export interface Range {
   reverse?: boolean
   /** At most so many results. */
   limit?: number
-}
-
-/** How keys of the table or index scanned are written. */
-export interface KeyShape {
-  /** Several key paths: a key is an array of their values. */
-  readonly compound: boolean
-  /** Number of key paths; 1 for out-of-line keys. */
-  readonly parts: number
-  /** For messages: "table 'accounts'" or "index 'owner' of table 'accounts'". */
-  readonly name: string
 }
 
 export const RANGE_OPTIONS: ReadonlySet<string> = new Set(['gt', 'gte', 'lt', 'lte', 'eq', 'prefix', 'reverse', 'limit'])

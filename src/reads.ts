@@ -1,6 +1,6 @@
 import { describe, NextkeyError } from './base/errors.js'
 import { KeyBuffer } from './codec/key-encoding.js'
-import { encodeRange, type KeyShape, type Range } from './range.js'
+import { encodeRange, type Range } from './range.js'
 import { type ResultSource, Results } from './results.js'
 import { encodeTableKey } from './statements.js'
 import type { Engine } from './txn/engine.js'
@@ -46,13 +46,13 @@ export class Reads {
 
   scan(table: TableStore, index: IndexStore | undefined, range: Range, want: Want, view: Visibility): RangeScan {
     const { pager, reader } = this.#engine
-    return new RangeScan(pager, reader, table, index, encodeRange(range, shapeOf(table, index)), range.reverse === true, want, view)
+    return new RangeScan(pager, reader, table, index, encodeRange(range, (index ?? table).shape), range.reverse === true, want, view)
   }
 
   /** A lazy range read; its view is made by `open` when the first row is asked for. The range is checked now. */
   results<T>(table: TableStore, index: IndexStore | undefined, range: Range, want: Want, open: () => ViewSource): Results<T> {
     const { pager, reader } = this.#engine
-    const bounds = encodeRange(range, shapeOf(table, index))
+    const bounds = encodeRange(range, (index ?? table).shape)
     return new Results<T>(this.#engine, range.limit, (): ResultSource => {
       const source = open()
       return {
@@ -81,17 +81,5 @@ export class Reads {
         details: { table: table.name, index: name },
       },
     )
-  }
-}
-
-export function shapeOf(table: TableStore, index: IndexStore | undefined): KeyShape {
-  if (index === undefined) {
-    const { key } = table.definition
-    return { compound: Array.isArray(key), parts: Array.isArray(key) ? key.length : 1, name: `table '${table.name}'` }
-  }
-  return {
-    compound: index.definition.on.length > 1,
-    parts: index.definition.on.length,
-    name: `index '${index.definition.name}' of table '${table.name}'`,
   }
 }

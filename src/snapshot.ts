@@ -3,7 +3,7 @@ import { NextkeyError } from './base/errors.js'
 import type { Database } from './database.js'
 import type { Results } from './results.js'
 import type { Table } from './table.js'
-import type { TransactionRange } from './transaction.js'
+import type { TransactionRange } from './transaction-core.js'
 import { Want } from './txn/range-scan.js'
 import type { ReadView } from './txn/read-view.js'
 

@@ -2,6 +2,7 @@ import { DuplicateKeyError, describe, InvalidArgumentError, NextkeyError } from 
 import { NO_PAGE, type TableId } from './base/ids.js'
 import { decodeCompound, decodeKey, KeyBuffer } from './codec/key-encoding.js'
 import { LockMode, TableLock } from './lock/lock-modes.js'
+import type { LockRequest } from './lock/lock-request.js'
 import { encodeShaped } from './range.js'
 import type { Engine } from './txn/engine.js'
 import { Advance, LockingScan, type ScanRequest } from './txn/locking-scan.js'
@@ -67,6 +68,24 @@ export class Statements {
     } finally {
       trx.owner.inheritsAll = false
       if (!trx.streams) this.releaseAutoIncrement(trx)
+    }
+  }
+
+  /** Begins a statement that is a transaction by itself. What it raises is judged in the turn in which it does: later the flags are of other operations. */
+  begin<T>(steps: Steps<T>): IteratorResult<LockRequest, T> {
+    try {
+      return steps.next()
+    } catch (caught) {
+      throw this.#engine.judge(caught)
+    }
+  }
+
+  /** The same for what remains of it after a wait. */
+  *judged<T>(steps: Steps<T>): Steps<T> {
+    try {
+      return yield* steps
+    } catch (caught) {
+      throw this.#engine.judge(caught)
     }
   }
 
@@ -407,8 +426,7 @@ function resultOf(scan: LockingScan, { table, index }: Target, want: Want): unkn
 
 /** Encodes a primary key as users write it. */
 export function encodeTableKey(table: TableStore, key: unknown, target: KeyBuffer): void {
-  const path = table.definition.key
-  encodeShaped(key, { compound: Array.isArray(path), parts: Array.isArray(path) ? path.length : 1, name: `table '${table.name}'` }, target)
+  encodeShaped(key, table.shape, target)
 }
 
 function mustBePatch(table: TableStore, patch: unknown): void {

@@ -4,7 +4,7 @@ import type { Range } from './range.js'
 import type { Results } from './results.js'
 import type { OnDuplicate } from './statements.js'
 import { Want } from './txn/range-scan.js'
-import type { TableDefinition } from './txn/table-store.js'
+import type { TableDefinition, TableStore } from './txn/table-store.js'
 
 /** A row to insert: its generated key may be left out. */
 export type Row<R> = R extends object ? { [Field in keyof R]: R[Field] } | Omit<R, 'id'> : R
@@ -27,11 +27,18 @@ export interface InsertOptions<R = unknown> {
 export class Table<R = unknown> {
   readonly name: string
   readonly #db: Database
+  readonly #store: TableStore
 
   /** @internal */
-  constructor(db: Database, name: string) {
+  constructor(db: Database, store: TableStore) {
     this.#db = db
-    this.name = name
+    this.#store = store
+    this.name = store.name
+  }
+
+  /** @internal The open table behind a handle of this database; undefined for anything else. */
+  static storeOf(db: Database, table: object): TableStore | undefined {
+    return #store in table && table.#db === db ? table.#store : undefined
   }
 
   /** The row with this key, or undefined. Raises ERR_INVALID_KEY. */

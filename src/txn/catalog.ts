@@ -159,12 +159,13 @@ export class Catalog implements StoreDirectory {
   #open(definition: TableDefinition): TableStore {
     const indexes = definition.indexes.map((index: IndexDefinition) => {
       const paths = KeyPaths.parse([...index.on], `index '${index.name}' of table '${definition.name}'`)
-      return new IndexStore(index, this.#tree(index.tree), paths)
+      return new IndexStore(index, this.#tree(index.tree), paths, definition.name)
     })
     const codec = createValueCodec(definition.value, (id, fields) => this.onNewStructure(definition.id, id, fields))
     const structures = this.meta.list(MetaKind.Structure, definition.id)
     if (structures.length > 0) {
-      for (const [at, { number }] of structures.entries()) assert(number === at, `record structure ${at} of table '${definition.name}' is missing`)
+      for (const [at, { number }] of structures.entries())
+        assert(number === at, `record structure ${at} of table '${definition.name}' is missing`)
       codec.loadStructures(structures.map(({ value }) => JSON.parse(Buffer.from(value).toString('utf8')) as string[]))
     }
     const paths = definition.key === null ? null : KeyPaths.parse(definition.key, `key of table '${definition.name}'`)

@@ -10,7 +10,7 @@ import type { ScanLock } from '../lock/scan-lock.js'
 import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
 import { trxIdAt } from './record-format.js'
-import type { Trx } from './trx.js'
+import { type Trx, TrxState } from './trx.js'
 import type { TrxSystem } from './trx-system.js'
 
 /**
@@ -139,6 +139,8 @@ export class RowLocks {
     const request = trx.owner.waiting as LockRequest
     yield request
     this.#store.beginOperation()
+    // Between the grant and this moment somebody may have ended the transaction: nothing may be changed on its behalf any more.
+    if (trx.state !== TrxState.Active) throw new NextkeyError('ERR_TRANSACTION_ENDED', 'this transaction was ended while its statement was waiting for a lock')
     switch (request.status) {
       case 'granted':
         return Acquired.Waited

@@ -30,6 +30,16 @@ export interface TableDefinition {
   indexes: readonly IndexDefinition[]
 }
 
+/** How keys of a table or index are written. */
+export interface KeyShape {
+  /** Several key paths: a key is an array of their values. */
+  readonly compound: boolean
+  /** Number of key paths; 1 for out-of-line keys. */
+  readonly parts: number
+  /** For messages: "table 'accounts'" or "index 'owner' of table 'accounts'". */
+  readonly name: string
+}
+
 /** A table that is open: its trees, its codec, its counter. */
 export class TableStore {
   readonly definition: TableDefinition
@@ -38,6 +48,7 @@ export class TableStore {
   readonly codec: ValueCodec
   /** Null: keys are given beside the rows. */
   readonly keyPaths: KeyPaths | null
+  readonly shape: KeyShape
   /** The next auto-increment value. */
   counter = 1
   /** Set when the table is dropped: handles to it are dead. */
@@ -49,6 +60,8 @@ export class TableStore {
     this.indexes = indexes
     this.codec = codec
     this.keyPaths = keyPaths
+    const { key, name } = definition
+    this.shape = { compound: Array.isArray(key), parts: Array.isArray(key) ? key.length : 1, name: `table '${name}'` }
   }
 
   get id(): TableId {
@@ -68,14 +81,16 @@ export class IndexStore {
   readonly definition: IndexDefinition
   readonly tree: BTree
   readonly paths: KeyPaths
+  readonly shape: KeyShape
   /** For looks within one synchronous step. */
   readonly cursor: TreeCursor
   /** Of the entry that `encodeEntry` made last: length of its index key, and whether a part of it is null. */
   keyLength = 0
   hasNull = false
 
-  constructor(definition: IndexDefinition, tree: BTree, paths: KeyPaths) {
+  constructor(definition: IndexDefinition, tree: BTree, paths: KeyPaths, table: string) {
     this.definition = definition
+    this.shape = { compound: definition.on.length > 1, parts: definition.on.length, name: `index '${definition.name}' of table '${table}'` }
     this.tree = tree
     this.cursor = new TreeCursor(tree)
     this.paths = paths

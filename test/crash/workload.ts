@@ -1,12 +1,14 @@
 import { NextkeyError } from '../../src/base/errors.js'
 import type { Database } from '../../src/database.js'
 import type { Table } from '../../src/table.js'
-import type { Savepoint, SyncTransaction, Transaction } from '../../src/transaction.js'
+import type { SyncTransaction } from '../../src/sync-transaction.js'
+import type { Transaction } from '../../src/transaction.js'
+import type { Savepoint } from '../../src/transaction-core.js'
 import type { Prng } from '../support/seeded.js'
-import { CommitOrder } from './commit-order.js'
+import { type CommitListener, CommitOrder } from './commit-order.js'
 import { type Model, Work } from './model.js'
 import { OPTIONS, type Shape, type Sizes, type TableSpec, type Value } from './rows.js'
-import { mustRefuse, mustReturn, type Outcome, type Statement, Statements, type Writer } from './statements.js'
+import { judge, mustReturn, type Outcome, type Statement, type StatementEnd, Statements, type Writer } from './statements.js'
 
 /**
  * Clients that use one database at the same time, in all the ways there are, and the model that is told what they did.
@@ -37,7 +39,7 @@ interface Client {
 
 export class Workload {
   /** What was done, newest last: for whoever reads a failure. */
-  readonly trace: string[] = []
+  readonly trace: string[]
   /** Codes of the errors that a failing machine has caused. */
   readonly failures: string[] = []
   /** Those it may cause; none while it works. */
@@ -57,7 +59,8 @@ export class Workload {
   #error: unknown
 
   /** @param version The first version number it may use. */
-  constructor(db: Database, model: Model, random: Prng, settings: WorkloadSettings, version: number) {
+  constructor(db: Database, model: Model, random: Prng, settings: WorkloadSettings, version: number, trace: string[]) {
+    this.trace = trace
     this.#db = db
     this.#model = model
     this.#random = random
@@ -208,25 +211,24 @@ export class Workload {
   #autocommit(client: Client): void {
     const { work } = client
     const statement = this.#draw()
+    const { moment } = this.#model
     let outcome: Outcome | undefined
     this.#doWhole(client, `autocommit: ${statement.text}`, async () => {
-      let result: unknown
-      try {
-        result = await this.#order.watch(
-          ({ big, lastKey }) => {
-            outcome = statement.effect(work, statement.generates ? lastKey() : undefined)
-            this.#model.committed(work, big)
-          },
+      const end = await endOf(() =>
+        this.#watch(
+          work,
           () => statement.run(BY_ITSELF),
-        )
-      } catch (error) {
-        mustRefuse(statement, work, error)
-        this.#model.rolledBack(work)
-        return
-      }
+          (lastKey) => {
+            outcome = statement.effect(work, statement.generates ? lastKey() : undefined)
+          },
+        ),
+      )
       // Without a commit in the log it has changed nothing.
-      mustReturn(statement, outcome ?? statement.effect(work, result), result)
-      this.#acknowledged(client)
+      if (outcome === undefined) judge(statement, work, end, moment === this.#model.moment)
+      else if ('error' in end) throw end.error
+      else mustReturn(statement, outcome, end.result)
+      if (outcome === undefined) this.#model.rolledBack(work)
+      else this.#acknowledged(client)
     })
   }
 
@@ -310,8 +312,20 @@ export class Workload {
 
   // ── doing it ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #watch<T>(work: Work, commit: () => T): T {
-    return this.#order.watch(({ big }) => this.#model.committed(work, big), commit)
+  /** Runs what ends in a commit of `work`; `before` is called when that is appended, before the model is told. */
+  #watch<T>(work: Work, call: () => T, before?: (lastKey: () => unknown) => void): T {
+    const listener: CommitListener = {
+      appended: (lastKey) => {
+        before?.(lastKey)
+        this.#model.committed(work, false)
+      },
+      waits: () => {
+        before?.(() => undefined)
+        this.#model.committed(work, true)
+      },
+      visible: () => this.#model.becameVisible(work),
+    }
+    return this.#order.watch(listener, call)
   }
 
   #draw(): Statement {
@@ -319,26 +333,20 @@ export class Workload {
   }
 
   async #perform(work: Work, statement: Statement, on: Writer): Promise<void> {
-    let result: unknown
-    try {
-      result = await statement.run(on)
-    } catch (error) {
-      mustRefuse(statement, work, error)
-      return
-    }
-    mustReturn(statement, statement.effect(work, result), result)
+    const { moment } = this.#model
+    const end = await endOf(() => statement.run(on))
+    judge(statement, work, end, moment === this.#model.moment)
   }
 
   #performSync(work: Work, statement: Statement, on: Writer): void {
     this.trace.push(`  ${statement.text}`)
-    let result: unknown
+    let end: StatementEnd
     try {
-      result = statement.run(on)
+      end = { result: statement.run(on) }
     } catch (error) {
-      mustRefuse(statement, work, error)
-      return
+      end = { error }
     }
-    mustReturn(statement, statement.effect(work, result), result)
+    judge(statement, work, end, true)
   }
 
   #do(client: Client, text: string, work: () => Promise<void>): void {
@@ -360,6 +368,14 @@ export class Workload {
     })
     this.#underWay.add(tracked)
     void tracked.then(() => this.#underWay.delete(tracked))
+  }
+}
+
+async function endOf(call: () => unknown): Promise<StatementEnd> {
+  try {
+    return { result: await call() }
+  } catch (error) {
+    return { error }
   }
 }
 

@@ -1,0 +1,21 @@
+import { describe, InvalidArgumentError } from './base/errors.js'
+import { PLAIN, type StatementOptions } from './statements.js'
+import type { InsertOptions } from './table.js'
+import { mustKnow } from './table-options.js'
+import { policyOf } from './transaction-core.js'
+
+/** Checks the options of insert(), insertMany() and insertFrom(); `stream` for the last. Raises ERR_INVALID_ARGUMENT. */
+export function insertOptions(options: unknown, stream: boolean): StatementOptions {
+  if (options === undefined) return stream ? STREAM : PLAIN
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidArgumentError(`the options of insert() are an object, not ${describe(options)}`)
+  mustKnow(options, INSERT_OPTIONS, 'insert()')
+  const { onDuplicate, onReplaced, wait } = options as InsertOptions
+  if (onDuplicate !== undefined && onDuplicate !== 'ignore' && onDuplicate !== 'replace' && typeof onDuplicate !== 'function') {
+    throw new InvalidArgumentError(`onDuplicate is 'ignore', 'replace' or a function, not ${describe(onDuplicate)}`, { onDuplicate })
+  }
+  return { onDuplicate, onReplaced, policy: policyOf(wait === undefined ? {} : { wait }), stream }
+}
+
+const STREAM: StatementOptions = { ...PLAIN, stream: true }
+const INSERT_OPTIONS: ReadonlySet<string> = new Set(['onDuplicate', 'onReplaced', 'wait'])

@@ -1,0 +1,96 @@
+import { LockNotAvailableError } from './base/errors.js'
+import type { Results } from './results.js'
+import type { InsertOptions, Row, Table } from './table.js'
+import type { LockOptions, Savepoint, TransactionCore, TransactionRange } from './transaction-core.js'
+import { Want } from './txn/range-scan.js'
+import type { Steps } from './txn/row-locks.js'
+
+/** The synchronous form: everything happens in the call, and what would have to wait throws ERR_LOCK_NOT_AVAILABLE. */
+export class SyncTransaction {
+  readonly #core: TransactionCore
+
+  /** @internal */
+  constructor(core: TransactionCore) {
+    this.#core = core
+    core.trx.mayWait = false
+  }
+
+  get<R>(table: Table<R>, key: unknown, options: LockOptions = {}): R | undefined {
+    return this.#run(() => this.#core.get(table, key, options)) as R | undefined
+  }
+
+  has<R>(table: Table<R>, key: unknown, options: LockOptions = {}): boolean {
+    return this.get(table, key, options) !== undefined
+  }
+
+  values<R>(table: Table<R>, range: TransactionRange = {}, options: LockOptions = {}): Iterable<R> & { toArray(): R[] } {
+    return this.#results<R>(table, range, options, Want.Values)
+  }
+
+  keys<R, Key = unknown>(table: Table<R>, range: TransactionRange = {}, options: LockOptions = {}): Iterable<Key> & { toArray(): Key[] } {
+    return this.#results<Key>(table, range, options, Want.Keys)
+  }
+
+  primaryKeys<R, Key = unknown>(
+    table: Table<R>,
+    range: TransactionRange = {},
+    options: LockOptions = {},
+  ): Iterable<Key> & { toArray(): Key[] } {
+    return this.#results<Key>(table, range, options, Want.PrimaryKeys)
+  }
+
+  insert<R>(table: Table<R>, row: Row<R>, options?: InsertOptions<R>): unknown
+  insert<R>(table: Table<R>, key: unknown, value: R, options?: InsertOptions<R>): unknown
+  insert(table: object, ...args: unknown[]): unknown {
+    return this.#run(() => this.#core.insert(table, args))
+  }
+
+  insertMany<R>(table: Table<R>, rows: Iterable<Row<R>>, options?: InsertOptions<R>): unknown[] {
+    return this.#run(() => this.#core.insertMany(table, rows, options))
+  }
+
+  put<R>(table: Table<R>, row: Row<R>): unknown
+  put<R>(table: Table<R>, key: unknown, value: R): unknown
+  put(table: object, ...args: unknown[]): unknown {
+    return this.#run(() => this.#core.put(table, args))
+  }
+
+  update<R>(table: Table<R>, key: unknown, change: Partial<R> | ((row: R) => R)): boolean {
+    return this.#run(() => this.#core.update(table, key, change as object, {}))
+  }
+
+  delete<R>(table: Table<R>, key: unknown): boolean {
+    return this.#run(() => this.#core.delete(table, key, {}))
+  }
+
+  updateRange<R>(table: Table<R>, range: TransactionRange, change: (row: R) => R): number {
+    return this.#run(() => this.#core.updateRange(table, range, change as (row: never) => unknown, {}))
+  }
+
+  deleteRange<R>(table: Table<R>, range: TransactionRange): number {
+    return this.#run(() => this.#core.deleteRange(table, range, {}))
+  }
+
+  savepoint(): Savepoint {
+    return this.#core.savepoint()
+  }
+
+  rollbackTo(savepoint: Savepoint): void {
+    this.#run(() => this.#core.rollbackTo(savepoint))
+  }
+
+  #results<T>(table: object, range: TransactionRange, options: LockOptions, want: Want): Results<T> {
+    const mode = this.#core.lockMode(options)
+    if (mode === undefined) return this.#core.results<T>(table, range, want)
+    const target = this.#core.target(table, range, options)
+    const rows = this.#run(() => this.#core.db.statements.collect(this.#core.trx, target, mode, want)) as T[]
+    return Object.assign(rows[Symbol.iterator](), { toArray: () => rows }) as never
+  }
+
+  #run<T>(work: () => Steps<T>): T {
+    const next = this.#core.statement(work).next()
+    this.#core.db.engine.checkpoints.advanceIfOverdue()
+    if (next.done !== true) throw new LockNotAvailableError()
+    return next.value
+  }
+}

@@ -1,0 +1,304 @@
+import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
+import { KeyBuffer } from './codec/key-encoding.js'
+import type { Database } from './database.js'
+import { LockMode, TableLock } from './lock/lock-modes.js'
+import type { LockRequest } from './lock/lock-request.js'
+import { encodeRange, type Range } from './range.js'
+import type { Results } from './results.js'
+import { encodeTableKey, type Target } from './statements.js'
+import type { LockRange } from './txn/locking-scan.js'
+import { Want } from './txn/range-scan.js'
+import type { ReadView } from './txn/read-view.js'
+import type { Steps, WaitPolicy } from './txn/row-locks.js'
+import type { Visibility } from './txn/row-reader.js'
+import type { IndexStore, TableStore } from './txn/table-store.js'
+import { type IsolationLevel, markOf, type Trx, TrxState, type UndoMark } from './txn/trx.js'
+
+export interface TransactionOptions {
+  isolation?: IsolationLevel
+  /** Makes the read view at once instead of at the first consistent read (START TRANSACTION WITH CONSISTENT SNAPSHOT). Default false. */
+  snapshotNow?: boolean
+  /** Refuses writes and locking reads. Default false. */
+  readOnly?: boolean
+}
+
+export interface ManagedTransactionOptions extends TransactionOptions {
+  /** How many more times to try after a deadlock or conflict. Default 0. */
+  retries?: number
+  signal?: AbortSignal
+}
+
+export interface TransactionRange extends Range {
+  /** Index to read through; left out, the primary key. */
+  index?: string
+  /** With `eq` on a secondary index: the entry of the row with this key alone. */
+  primaryKey?: unknown
+  /** Rows that do not match are left out. Under READ COMMITTED and below, locking statements let go of them again. */
+  where?: (row: never) => boolean
+}
+
+export interface WaitOption {
+  /** 'nowait': ERR_LOCK_NOT_AVAILABLE instead of a wait; 'skip': leaves out rows that are locked; a number: milliseconds per wait. */
+  wait?: 'nowait' | 'skip' | number
+}
+
+export interface LockOptions extends WaitOption {
+  /** 'share': others may read the row, and lock it so, but not change it; 'update': it is this transaction's to change. */
+  lock?: 'share' | 'update'
+}
+
+/** A point to which a transaction can be rolled back. */
+export interface Savepoint {
+  readonly mark: UndoMark
+  /** The transaction had done nothing yet: neither locked, nor written, nor read. */
+  readonly atBeginning: boolean
+  readonly number: number
+}
+
+/**
+ * What all forms of a transaction share: the core transaction, its state, its reads and writes, as steps.
+ * @internal
+ */
+export class TransactionCore {
+  readonly db: Database
+  readonly trx: Trx
+  readonly readOnly: boolean
+  readonly signal: AbortSignal | undefined
+  readonly #isolation: IsolationLevel
+  /** Said to whoever uses the transaction after its end. */
+  ended: string | undefined
+  #savepoints = 0
+  /** Without those that a rollback to an earlier one has undone. */
+  #validSavepoints: Savepoint[] = []
+
+  constructor(db: Database, options: TransactionOptions, signal?: AbortSignal) {
+    this.db = db
+    this.signal = signal
+    this.readOnly = options.readOnly === true
+    this.#isolation = options.isolation ?? db.options.isolation
+    this.trx = db.engine.begin(this.#isolation)
+    // Below REPEATABLE READ a view is for one statement.
+    if (options.snapshotNow === true && this.trx.takesGapLocks) this.trx.view = db.engine.system.openView(this.trx.trxId)
+    db.register(this)
+  }
+
+  mustBeOpen(): void {
+    if (this.ended !== undefined) {
+      throw new NextkeyError('ERR_TRANSACTION_ENDED', `this transaction ${this.ended}: begin another one`)
+    }
+    this.db.mustBeOpen()
+  }
+
+  /** What a consistent read of this transaction shows; a READ COMMITTED view is for one statement, and closed at its end. */
+  visibility(): Visibility {
+    if (this.#isolation === 'read-uncommitted') return 'newest'
+    this.trx.view ??= this.db.engine.system.openView(this.trx.trxId)
+    return this.trx.view
+  }
+
+  /** One statement, atomic. A deadlock or a conflict ends the transaction; whatever else is raised undoes the statement alone. */
+  *statement<T>(work: () => Steps<T>): Steps<T> {
+    this.mustBeOpen()
+    if (this.#isolation === 'snapshot') this.visibility()
+    try {
+      return yield* this.db.statements.atomically(this.trx, work())
+    } catch (error) {
+      if (error instanceof NextkeyError && ENDING.has(error.code)) this.rollback(`was rolled back: ${error.code}`)
+      throw error
+    } finally {
+      if (this.#isolation === 'read-committed' && this.trx.view !== undefined) {
+        this.db.engine.system.closeView(this.trx.view)
+        this.trx.view = undefined
+      }
+    }
+  }
+
+  /** The lock a read takes: as asked for, or, under SERIALIZABLE, shared. */
+  lockMode(options: LockOptions): LockMode | undefined {
+    const { lock } = options
+    if (lock !== undefined && lock !== 'share' && lock !== 'update')
+      throw new InvalidArgumentError(`lock is 'share' or 'update', not ${describe(lock)}`, { lock })
+    if (lock === undefined) return this.#isolation === 'serializable' ? LockMode.S : undefined
+    this.mustWrite()
+    return lock === 'update' ? LockMode.X : LockMode.S
+  }
+
+  mustWrite(): void {
+    if (this.readOnly) throw new NextkeyError('ERR_READ_ONLY', 'this transaction was begun read-only: it neither writes nor locks')
+  }
+
+  *get(table: object, key: unknown, options: LockOptions): Steps<unknown> {
+    const store = this.db.storeOf(table)
+    const mode = this.lockMode(options)
+    if (mode === undefined) return this.db.reads.get(store, key, this.visibility())
+    return yield* this.db.statements.get(this.trx, store, key, mode, policyOf(options))
+  }
+
+  *count(table: object, range: TransactionRange): Steps<number> {
+    const mode = this.lockMode({})
+    if (mode !== undefined) return (yield* this.db.statements.collect(this.trx, this.target(table, range, {}), mode, Want.Keys)).length
+    const { index: indexName, where: _, primaryKey: __, ...bounds } = range
+    const store = this.db.storeOf(table)
+    const index = indexName === undefined ? undefined : this.db.reads.index(store, indexName)
+    return this.db.reads.count(store, index, bounds, this.visibility())
+  }
+
+  *insert(table: object, args: unknown[]): Steps<unknown> {
+    this.mustWrite()
+    return yield* this.db.insertInto(this.trx, table, args)
+  }
+
+  *insertStreamed(table: object, args: unknown[]): Steps<unknown> {
+    this.mustWrite()
+    return yield* this.db.insertInto(this.trx, table, args, true)
+  }
+
+  *insertMany(table: object, rows: Iterable<unknown>, options: unknown): Steps<unknown[]> {
+    this.mustWrite()
+    const keys: unknown[] = []
+    for (const row of rows) keys.push(yield* this.db.insertInto(this.trx, table, [row, options]))
+    return keys
+  }
+
+  *put(table: object, args: unknown[]): Steps<unknown> {
+    this.mustWrite()
+    return yield* this.db.putInto(this.trx, table, args)
+  }
+
+  *update(table: object, key: unknown, change: object, options: WaitOption): Steps<boolean> {
+    this.mustWrite()
+    return yield* this.db.statements.update(this.trx, this.db.storeOf(table), key, change, policyOf(options))
+  }
+
+  *delete(table: object, key: unknown, options: WaitOption): Steps<boolean> {
+    this.mustWrite()
+    return yield* this.db.statements.delete(this.trx, this.db.storeOf(table), key, policyOf(options))
+  }
+
+  *updateRange(table: object, range: TransactionRange, change: (row: never) => unknown, options: WaitOption): Steps<number> {
+    this.mustWrite()
+    return yield* this.db.statements.updateRange(this.trx, this.target(table, range, options), change)
+  }
+
+  *deleteRange(table: object, range: TransactionRange, options: WaitOption): Steps<number> {
+    this.mustWrite()
+    return yield* this.db.statements.deleteRange(this.trx, this.target(table, range, options))
+  }
+
+  *lockTable(table: object, mode: 'read' | 'write'): Steps<void> {
+    if (mode !== 'read' && mode !== 'write')
+      throw new InvalidArgumentError(`a table is locked for 'read' or 'write', not ${describe(mode)}`)
+    yield* this.db.engine.rowLocks.table(this.trx, this.db.storeOf(table).id, mode === 'read' ? TableLock.S : TableLock.X)
+  }
+
+  target(table: object, range: TransactionRange, options: WaitOption): Target {
+    const { index: indexName, where, primaryKey, ...bounds } = range
+    const store = this.db.storeOf(table)
+    const index = indexName === undefined ? undefined : this.db.reads.index(store, indexName)
+    return {
+      table: store,
+      index,
+      range: encodeLockRange(bounds, primaryKey, store, index),
+      reverse: bounds.reverse === true,
+      where,
+      policy: policyOf(options),
+      limit: bounds.limit ?? Number.POSITIVE_INFINITY,
+    }
+  }
+
+  results<R>(table: object, range: TransactionRange, want: Want): Results<R> {
+    this.mustBeOpen()
+    const store = this.db.storeOf(table)
+    const { index: indexName, where, primaryKey: _, ...bounds } = range
+    const index = indexName === undefined ? undefined : this.db.reads.index(store, indexName)
+    const uncommitted = this.#isolation === 'read-uncommitted'
+    const results = this.db.reads.results<R>(store, index, bounds, want, () => {
+      // One view for the whole loop, whatever the level: under READ COMMITTED the loop is the statement.
+      const own: ReadView | undefined = this.#isolation === 'read-committed' ? this.db.engine.system.openView(this.trx.trxId) : undefined
+      return {
+        view: uncommitted ? 'newest' : (own ?? this.visibility()),
+        check: () => this.mustBeOpen(),
+        release: () => {
+          if (own !== undefined && !own.closed) this.db.engine.system.closeView(own)
+        },
+      }
+    })
+    if (where !== undefined) results.keep(where as (row: unknown) => boolean)
+    return results
+  }
+
+  savepoint(): Savepoint {
+    this.mustBeOpen()
+    const { view, owner, hasLog } = this.trx
+    const atBeginning = view === undefined && owner.slot === 0 && !hasLog
+    const savepoint: Savepoint = { mark: markOf(this.trx), atBeginning, number: ++this.#savepoints }
+    this.#validSavepoints.push(savepoint)
+    return savepoint
+  }
+
+  /** Undoes what was done since the savepoint, which stays valid. */
+  *rollbackTo(savepoint: Savepoint): Steps<void> {
+    const at = this.#validSavepoints.indexOf(savepoint)
+    if (at < 0) {
+      throw new NextkeyError('ERR_NO_SUCH_SAVEPOINT', 'the savepoint is not of this transaction, or an earlier rollback has undone it')
+    }
+    this.#validSavepoints.length = at + 1
+    if (savepoint.atBeginning) this.db.engine.restart(this.trx)
+    else this.db.engine.undoTo(this.trx, savepoint.mark)
+    yield* NO_WAITS
+  }
+
+  end(how: string): void {
+    this.ended = how
+    this.db.unregister(this)
+  }
+
+  rollback(how: string): void {
+    if (this.ended !== undefined) return
+    this.end(how)
+    const { waiting } = this.trx.owner
+    if (waiting !== null) this.db.engine.rowLocks.locks.cancel(waiting, 'closed')
+    if (this.trx.state === TrxState.Active) this.db.engine.rollback(this.trx)
+  }
+}
+
+/** What a statement waits for that need not wait. */
+const NO_WAITS: readonly LockRequest[] = []
+
+/** After these the transaction is over: what it read or locked no longer holds. */
+const ENDING: ReadonlySet<string> = new Set(['ERR_DEADLOCK', 'ERR_CONFLICT'])
+
+/** A range as locking statements take it, with the entry of one row alone if a primary key is given. */
+function encodeLockRange(bounds: Range, primaryKey: unknown, store: TableStore, index: IndexStore | undefined): LockRange {
+  const range = encodeRange(bounds, (index ?? store).shape)
+  if (primaryKey === undefined) return range
+  if (bounds.eq === undefined || index === undefined) throw new InvalidArgumentError('primaryKey goes with eq on a secondary index')
+  const key = new KeyBuffer()
+  encodeTableKey(store, primaryKey, key)
+  const lower = Buffer.concat([range.lower.subarray(0, range.lowerLength), key.bytes.subarray(0, key.length + 8)])
+  const length = range.lowerLength + key.length
+  const upper = Buffer.from(lower)
+  upper[length] = 0xff
+  return { ...range, whole: false, lower, lowerLength: length, upper, upperLength: length + 1 }
+}
+
+export function policyOf(options: WaitOption): WaitPolicy {
+  const { wait } = options
+  if (wait === undefined || wait === 'nowait' || wait === 'skip') return wait ?? 'wait'
+  if (typeof wait === 'number' && wait >= 0) return 'wait'
+  throw new InvalidArgumentError(`wait is 'nowait', 'skip' or a number of milliseconds, not ${describe(wait)}`, { wait })
+}
+
+/** Checks the options of transaction(), begin() and transactionSync(). */
+export function checkTransactionOptions(options: ManagedTransactionOptions, known: ReadonlySet<string>, levels: readonly string[]): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (!known.has(name))
+      throw new InvalidArgumentError(`a transaction has no option '${name}'; there are ${[...known].join(', ')}`, { option: name })
+    if (name === 'isolation' && value !== undefined && !levels.includes(value as string)) {
+      throw new InvalidArgumentError(`isolation must be one of ${levels.join(', ')}, not '${String(value)}'`, { option: name, value })
+    }
+  }
+  const { retries } = options
+  if (retries !== undefined && !(Number.isInteger(retries) && retries >= 0))
+    throw new InvalidArgumentError(`retries is a whole number from 0, not ${String(retries)}`, { retries })
+}
