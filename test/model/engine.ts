@@ -307,13 +307,13 @@ export function nextCheckpointStep(s: State, checkpoint: Checkpoint): [label: st
     case 'sync data':
       return [`${name} sync data`, (each) => syncedTo(each, () => syncData(each.disk), afterDataSync(each))]
     case 'sync log':
-      return [`${name} sync log through P`, (each) => syncedTo(each, () => syncLog(each), 'superblock')]
+      return [`${name} sync log through P`, (each) => syncedTo(each, () => syncThroughP(each), 'superblock')]
     case 'superblock':
       return [`${name} write superblock`, writeSuperblock]
     case 'sync superblock':
       return [`${name} sync superblock`, syncSuperblock]
     case 'new segment':
-      return [`${name} sync the log read, new epoch`, beginLog]
+      return [`${name} new epoch`, beginLog]
     case 'release':
       if (running(s).log.synced <= checkpoint.completeAt && s.bug !== 'complete-not-awaited') return null
       return [`${name} release`, release]
@@ -337,7 +337,13 @@ function writeRoot(s: State): void {
 }
 
 function afterDataSync(s: State): Checkpoint['step'] {
-  return current(s).kind === 'final' || s.bug === 'switch-without-log-sync' ? 'superblock' : 'sync log'
+  return current(s).kind === 'running' && s.bug === 'switch-without-log-sync' ? 'superblock' : 'sync log'
+}
+
+/** R13: the log that recovery read, it writes again. */
+function syncThroughP(s: State): void {
+  if (current(s).kind === 'running' || s.bug === 'read-log-not-rewritten') syncLog(s)
+  else if (s.bug !== 'read-log-not-synced' && s.bug !== 'read-log-synced-late') rewriteLog(s.disk)
 }
 
 function syncedTo(s: State, sync: () => void, next: Checkpoint['step']): void {
@@ -362,15 +368,9 @@ function syncSuperblock(s: State): void {
   else appendComplete(s)
 }
 
-/** R13, R19 */
-export function newEpoch(s: State, first: number): void {
-  if (s.bug === 'read-log-not-rewritten') for (const segment of s.disk.segments) syncSegment(segment)
-  else if (s.bug !== 'read-log-not-synced') rewriteLog(s.disk)
-  beginEpoch(s.disk, first)
-}
-
 function beginLog(s: State): void {
-  newEpoch(s, current(s).root.position)
+  if (s.bug === 'read-log-synced-late') rewriteLog(s.disk)
+  beginEpoch(s.disk, current(s).root.position)
   appendComplete(s)
 }
 

@@ -2,8 +2,8 @@
  * Opening a database: recovery, as a sequence of turns with a crash possible after each. The rules (R13…) are listed in
  * recovery-model.ts.
  */
-import { newestComplete, readFrame, readRoot, view } from './disk.js'
-import { change, endRolledBack, enterHistory, freeze, hold, newEpoch, rows, running, undoLast } from './engine.js'
+import { beginEpoch, newestComplete, readFrame, readRoot, rewriteLog, view } from './disk.js'
+import { change, endRolledBack, enterHistory, freeze, hold, rows, running, undoLast } from './engine.js'
 import { checkRecovered, restartOracle } from './oracle.js'
 import { Damaged, PAGES, type Root, type State, type Superblock } from './state.js'
 
@@ -77,7 +77,10 @@ export function replayNext(s: State): void {
 /** R19: what recovery came to is made a checkpoint whose P is the end of the log, where a new epoch will begin. */
 export function finish(s: State): void {
   checkRecovered(s, rows(s))
-  if (s.bug === 'admit-before-checkpoint') newEpoch(s, running(s).log.position)
+  if (s.bug === 'admit-before-checkpoint') {
+    rewriteLog(s.disk)
+    beginEpoch(s.disk, running(s).log.position)
+  }
   if (s.bug === 'admit-before-checkpoint' || s.bug === 'append-to-read-log') admit(s)
   else freeze(s, 'final')
 }

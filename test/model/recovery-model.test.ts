@@ -35,6 +35,7 @@ describe('the recovery contract holds', () => {
       expect(steps.sort()).toMatchInlineSnapshot(`
         [
           "checkpoint n: freeze at P = n",
+          "checkpoint n: new epoch",
           "checkpoint n: release",
           "checkpoint n: release, admit commits",
           "checkpoint n: sync data",
@@ -43,7 +44,6 @@ describe('the recovery contract holds', () => {
           "checkpoint n: sync log through P FAILS",
           "checkpoint n: sync superblock",
           "checkpoint n: sync superblock FAILS",
-          "checkpoint n: sync the log read, new epoch",
           "checkpoint n: write frozen page",
           "checkpoint n: write map and root",
           "checkpoint n: write superblock",

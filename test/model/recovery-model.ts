@@ -18,8 +18,9 @@
  *   I7  When everything is purged, no mark and no undo page is left.
  *
  * Running. A turn is a piece of synchronous code: no freeze, sync or other transaction falls inside it.
- *   R1  One turn: a change of a record, its undo record, its redo. One turn: taking back a change, popping its undo record,
- *       dropping its redo (statement, savepoint, slice of a rollback). A rollback writes no row to the log. (D1, D7, D8)
+ *   R1  One turn: a change of a record and its undo record. One turn: taking back a change and popping its undo record
+ *       (statement, savepoint, slice of a rollback). The redo holds at the commit what was not taken back, and nothing else;
+ *       a rollback writes no row to the log. (D1, D7, D8)
  *   R2  One turn: appending the commit frame, which holds all the transaction's final images and fixes its place in the
  *       log; the end of the transaction; its entry in the history. Hence, at every P: committed in the transaction table
  *       ⇔ its frame lies before P. The same goes for records outside transactions and the page they change. (D7, D8)
@@ -36,8 +37,8 @@
  *   R8  Order of a checkpoint: frozen pages, map and root → sync data → sync log through P → superblock, into the slot that
  *       does not hold the last complete one → sync data → frame "complete n" → log synced through it, every segment →
  *       release of the older checkpoint's blocks and of whole log segments before P. (D3)
- *       That frame makes the superblock count, not its sync. The log through P is synced before so that no hole can hide the
- *       frame from who reads from the older P: if superblock n rotted, the older would pass for the newest.
+ *       That frame makes the superblock count, not its sync. The log through P is synced before so that both superblocks lead
+ *       to the same commits, whichever is chosen.
  *   R9  After a failed sync of any file: nothing is acknowledged, switched or released any more; nothing is retried. (D3, D16)
  *   R10 A big transaction drops its redo and waits, locked and invisible, for the next freeze, whose root calls it
  *       committed. Frame "complete n" is its commit frame: in the turn that appends it, the transaction takes its commit
@@ -48,8 +49,9 @@
  *   R12 A rollback that would restore a mark whose transaction has left the history removes the record instead. (D7)
  *
  * Opening. Nothing is admitted before the end, and a crash may fall anywhere.
- *   R13 What was read of the log is written again, then synced, before a new epoch begins. A killed process may have left it
- *       in the page cache alone; after a failed sync the cache calls it clean, and a mere sync would do nothing. (D9)
+ *   R13 What was read of the log is written again, then synced, before a superblock covers it or a new epoch begins. A killed
+ *       process may have left it in the page cache alone; after a failed sync the cache calls it clean, and a mere sync
+ *       would do nothing. (D9)
  *   R14 The newest valid superblock is chosen if the log from its P on calls its checkpoint complete. If not, the other one
  *       is: neither its blocks nor its log were released. One whose other slot is bad is chosen as it is: a crash tears
  *       only the slot being written, never that of the checkpoint it follows. It is damage if the log does not reach
@@ -62,9 +64,10 @@
  *   R17 The log ends at the first frame that is not valid. It is damage if a later segment is of another epoch, whose
  *       beginner had read that frame, or if a later frame of the epoch claims durability beyond it. (D8)
  *   R18 There is no checkpoint on the way. "Complete" could not be appended for it (R19); a full pool evicts instead. (D9)
- *   R19 The last act is a checkpoint whose P is the end of the log. After its superblock is synced, and the log that was
- *       read (R13), a segment of a new epoch begins at P, and what older segments hold from there on is not log any more.
- *       "Complete n" is its first frame. Once that is durable, blocks and segments are released and commits admitted. (D9)
+ *   R19 The last act is a checkpoint in the order of R8, whose P is the end of the log and whose log through P is what was
+ *       read (R13). When its superblock is synced, a segment of a new epoch begins at P, and what older segments hold from
+ *       there on is not log any more. "Complete n" is its first frame. Once that is durable, blocks and segments are
+ *       released and commits admitted. (D9)
  *
  * Left out, because it cannot break the contract or has tests of its own: read views, secondary indexes, undo pages shared
  * by transactions, frozen images that are copied instead of written, the inner structure of frames and map, rot of

@@ -207,6 +207,7 @@ export type Bug =
   | 'purge-ignores-roll'
   | 'rollback-restores-purged-mark'
   | 'read-log-not-synced'
+  | 'read-log-synced-late'
   | 'read-log-not-rewritten'
   | 'incomplete-checkpoint-chosen'
   | 'newer-complete-ignored'
