@@ -6,14 +6,14 @@ import { COMMIT_HEADER } from '../../src/txn/log-records.js'
 import { readRedo } from '../../src/txn/redo-buffer.js'
 import type { Trx } from '../../src/txn/trx.js'
 
-/** Told when a commit of its context is appended to the log or, if big, begins to wait for a checkpoint. */
-export type CommitListener = (commit: AppendedCommit) => void
-
-export interface AppendedCommit {
-  /** It will be in a checkpoint, not in the log. */
-  readonly big: boolean
-  /** The key of the last row it wrote; undefined for a big one. */
-  readonly lastKey: () => unknown
+/** Told of the commits of its context. */
+export interface CommitListener {
+  /** It is appended to the log, and visible; `lastKey` gives the key of the last row it wrote. */
+  appended(lastKey: () => unknown): void
+  /** It waits for a checkpoint, and is not in the log: it is big. */
+  waits(): void
+  /** The checkpoint is complete: it is visible, and on disk. */
+  visible(): void
 }
 
 /**
@@ -22,6 +22,7 @@ export interface AppendedCommit {
  */
 export class CommitOrder {
   readonly #listener: AsyncLocalStorage<CommitListener> = new AsyncLocalStorage()
+  readonly #waiting: WeakMap<Trx, CommitListener> = new WeakMap()
 
   constructor({ engine }: Database) {
     const commit = engine.commit.bind(engine)
@@ -30,24 +31,29 @@ export class CommitOrder {
     engine.commit = (trx) => {
       if (trx.redo.isEmpty) return commit(trx)
       const { bytes, length } = trx.redo
-      const lastKey = (): unknown => lastKeyIn(bytes, length)
+      const appended = (): void => this.#listener.getStore()?.appended(() => lastKeyIn(bytes, length))
       try {
         const position = commit(trx)
-        this.#tell({ big: false, lastKey })
+        appended()
         return position
       } catch (error) {
         // It may be in the log all the same.
-        if (error instanceof NextkeyError && error.code === 'ERR_COMMIT_UNKNOWN') this.#tell({ big: false, lastKey })
+        if (error instanceof NextkeyError && error.code === 'ERR_COMMIT_UNKNOWN') appended()
         throw error
       }
     }
     engine.commitByCheckpoint = (trx) => {
-      this.#tell(BIG)
+      this.#begin(trx)
       return commitByCheckpoint(trx)
     }
-    engine.commitByCheckpointSync = (trx: Trx) => {
-      this.#tell(BIG)
+    engine.commitByCheckpointSync = (trx) => {
+      this.#begin(trx)
       commitByCheckpointSync(trx)
+    }
+    const finishCommit = engine.system.finishCommit.bind(engine.system)
+    engine.system.finishCommit = (trx) => {
+      finishCommit(trx)
+      this.#waiting.get(trx)?.visible()
     }
   }
 
@@ -56,12 +62,13 @@ export class CommitOrder {
     return this.#listener.run(listener, work)
   }
 
-  #tell(commit: AppendedCommit): void {
-    this.#listener.getStore()?.(commit)
+  #begin(trx: Trx): void {
+    const listener = this.#listener.getStore()
+    if (listener === undefined) return
+    this.#waiting.set(trx, listener)
+    listener.waits()
   }
 }
-
-const BIG: AppendedCommit = { big: true, lastKey: () => undefined }
 
 function lastKeyIn(bytes: Uint8Array, length: number): unknown {
   let from = 0

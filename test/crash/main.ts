@@ -1,34 +1,73 @@
 import { parseArgs } from 'node:util'
 import { invariants } from '../../src/base/assert.js'
-import { type RunReport, runSeed } from './run.js'
+import { RunFailure, type RunReport, runSeed } from './run.js'
 
-/** npm run crash: seeds one after another, until time or points are used up; or one seed, exactly. */
-async function main(): Promise<void> {
+/**
+ * The crash suite from the command line: seed after seed, from `--from` on, until so many points were looked at or so many seconds
+ * are over; or one seed, again exactly as it was.
+ *
+ *   npm run crash -- [--points N] [--for SECONDS] [--from SEED] [--density N] [--depth N]
+ *   npm run crash -- --seed SEED
+ */
+async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       seed: { type: 'string' },
-      for: { type: 'string' },
-      points: { type: 'string' },
+      from: { type: 'string', default: '1' },
+      points: { type: 'string', default: 'Infinity' },
+      for: { type: 'string', default: 'Infinity' },
       density: { type: 'string', default: '1' },
       depth: { type: 'string', default: '1' },
-      from: { type: 'string', default: '1' },
     },
   })
+  // As in the tests.
   invariants.enabled = true
-  const common = { density: Number(values.density), depth: Number(values.depth) }
-  if (values.seed !== undefined) {
-    console.log(await runSeed({ ...common, seed: Number(values.seed) }))
-    return
+  const one = values.seed !== undefined
+  const campaign = {
+    from: Number(values.seed ?? values.from),
+    seeds: one ? 1 : Number.POSITIVE_INFINITY,
+    points: Number(values.points),
+    seconds: Number(values.for),
+    density: Number(values.density),
+    depth: Number(values.depth),
   }
-  const begun = performance.now()
-  let points = 0
-  const wanted = Number(values.points ?? 'Infinity')
-  const until = begun + Number(values.for ?? 'Infinity') * 1000
-  for (let seed = Number(values.from); points < wanted && performance.now() < until; seed++) {
-    const report: RunReport = await runSeed({ ...common, seed, points: wanted - points })
-    points += report.points
-    console.log(JSON.stringify(report), Math.round((performance.now() - begun) / 1000), Math.round((points * 1e6) / process.cpuUsage().user))
-  }
+  return runCampaign(campaign)
 }
 
-await main()
+interface Campaign {
+  readonly from: number
+  readonly seeds: number
+  readonly points: number
+  readonly seconds: number
+  readonly density: number
+  readonly depth: number
+}
+
+async function runCampaign({ from, seeds, points, seconds, density, depth }: Campaign): Promise<number> {
+  const begun = performance.now()
+  const total: Record<string, number> = {}
+  let seed = from
+  let done = 0
+  const elapsed = (): number => (performance.now() - begun) / 1000
+  try {
+    for (; seed < from + seeds && done < points && elapsed() < seconds; seed++) {
+      const report: RunReport = await runSeed({ seed, density, depth, points: points - done })
+      done += report.points
+      for (const [what, count] of Object.entries(report)) total[what] = (total[what] ?? 0) + (count as number)
+    }
+  } catch (error) {
+    if (!(error instanceof RunFailure)) throw error
+    console.error(`${error.message}\n\nFound by crash point ${done + error.points} of seeds ${from} to ${seed}, after ${elapsed().toFixed(1)} s.`)
+    return 1
+  }
+  delete total['seed']
+  console.log(`${done} crash points in ${seed - from} seed(s), ${elapsed().toFixed(1)} s, ${Math.round(done / elapsed())} points/s; all as they should be.`)
+  console.log(
+    Object.entries(total)
+      .map(([what, count]) => `${count} ${what}`)
+      .join(', '),
+  )
+  return 0
+}
+
+process.exitCode = await main()

@@ -87,9 +87,15 @@ export class Model {
   #floor = 0
   /** Big commits so far. */
   bigCount = 0
+  #bigApplied = 0
 
   constructor(durability: Durability) {
     this.#durability = durability
+  }
+
+  /** Moves whenever what is committed does. */
+  get moment(): number {
+    return this.count + this.#bigApplied
   }
 
   /** Commits in the log so far. */
@@ -152,17 +158,22 @@ export class Model {
     return commit
   }
 
+  /** The checkpoint that a big commit waited for is complete. */
+  becameVisible({ commit }: Work): void {
+    if (commit === undefined) return
+    commit.acknowledged = true
+    commit.to = this.count
+    this.#bigApplied++
+    this.#apply(commit)
+    this.flushed(commit.from)
+  }
+
   acknowledged(work: Work): void {
     const { commit } = work
     this.#noteCounters(work)
-    if (commit === undefined) return
+    if (commit === undefined || commit.big) return
     commit.acknowledged = true
-    if (commit.big) {
-      commit.to = this.count
-      this.#apply(commit)
-      this.flushed(commit.from)
-    } else if (this.#durability === 'sync') this.flushed(commit.from + 1)
-    this.#settle()
+    if (this.#durability === 'sync') this.flushed(commit.from + 1)
   }
 
   /** It ended without a trace, but for the values it was given. */

@@ -73,7 +73,7 @@ class Run {
   #generation = 0
   #machine!: Machine
   #db: Database | undefined
-  #workload: Workload | undefined
+  readonly #trace: string[] = []
   #fault: PlannedFault | undefined
   /** What a crash may leave while there is no workload: between generations. */
   #fixed: Record<Death, Legal> | undefined
@@ -128,13 +128,13 @@ class Run {
   /** One generation on a disk: opening, work, an end. Returns the disk that the next one finds. */
   async #live(disk: SimulatedDisk): Promise<SimulatedDisk> {
     this.#machine = new Machine(disk, this.#random.fork())
+    this.#trace.push(`── generation ${this.#generation}`)
     disk.onOperation = (operation) => this.#capture(operation)
     const db = await this.#settle(openWith(this.#machine, DIRECTORY, this.#character.options))
     this.#db = db
     if (this.#fixed !== undefined) await this.#takeUp(db, this.#fixed.process)
-    const workload = new Workload(db, this.#model, this.#random.fork(), this.#character.workload, this.#version)
+    const workload = new Workload(db, this.#model, this.#random.fork(), this.#character.workload, this.#version, this.#trace)
     await workload.openTables()
-    this.#workload = workload
     this.#fault = this.#character.faulty ? drawFault(this.#random, this.#character.steps) : undefined
     for (let step = 0; step < this.#character.steps; step++) {
       if (this.#fault?.step === step) this.#injectFault(workload, disk, this.#fault)
@@ -146,7 +146,6 @@ class Run {
     this.#operations += disk.operations
     this.#checkpoints += db.engine.pager.completed
     this.#evictions += db.engine.pager.counters.evictedDirty
-    this.#workload = undefined
     return next
   }
 
@@ -185,6 +184,7 @@ class Run {
 
   async #close(db: Database, workload: Workload, disk: SimulatedDisk): Promise<SimulatedDisk> {
     workload.closing = true
+    this.#trace.push('── close()')
     try {
       await this.#settle(db.close())
     } catch (error) {
@@ -269,11 +269,11 @@ class Run {
     const story = [
       `${point}${error instanceof Error ? (error.cause instanceof Error ? `${error.message}\n${error.cause.stack}` : (error.stack ?? error.message)) : String(error)}`,
       `The database: ${character}`,
-      `The last statements:\n  ${(this.#workload?.trace ?? []).slice(-TRACE_LINES).join('\n  ')}`,
+      `The last statements:\n  ${this.#trace.slice(-TRACE_LINES).join('\n  ')}`,
       `The last operations:\n  ${calls.slice(-TRACE_LINES).join('\n  ')}`,
       `To repeat it: npm run crash -- --seed ${this.#settings.seed}`,
     ]
-    return new Error(story.join('\n'), { cause: error })
+    return new RunFailure(story.join('\n'), this.#verifier.points, error)
   }
 }
 
@@ -289,6 +289,7 @@ function drawCharacter(random: Prng): Character {
       durability: random.pick(['sync', 'sync', 'sync', 'write', 'lazy'] as const),
       isolation: random.pick(['repeatable-read', 'read-committed'] as const),
       cacheSize: 2 * 2 ** 20,
+      lockWaitTimeout: random.pick([500, 5_000]),
       logSegmentSize: random.pick([65536, 65536, 131072]),
       checkpointBytes: random.pick([65536, 65536, 262144]),
       checkpointInterval: random.pick([500, 60_000]),
@@ -299,6 +300,18 @@ function drawCharacter(random: Prng): Character {
     eagerness: random.pick([15, 40, 70]),
     density: sizes === SMALL ? 1 : sizes === MEDIUM ? 0.5 : 0.25,
     faulty: random.int(100) < 25,
+  }
+}
+
+/** What went wrong in a run, and all that is known about how it came about. */
+export class RunFailure extends Error {
+  override readonly name = 'RunFailure'
+  /** Images looked at before. */
+  readonly points: number
+
+  constructor(message: string, points: number, cause: unknown) {
+    super(message, { cause })
+    this.points = points
   }
 }
 

@@ -138,19 +138,34 @@ export class Statements {
   }
 }
 
+/**
+ * Tells the model of a statement that is over, and raises what is wrong with its result or refusal.
+ *
+ * What changed rows may be judged at any time while the transaction is open: nobody else can touch them. That nothing was to be changed
+ * was true at one moment during the call: it can be judged only if nobody has committed since it began (`settled`).
+ */
+export function judge(statement: Statement, work: Work, end: StatementEnd, settled: boolean): void {
+  const { length } = work.effects
+  if ('error' in end) {
+    const { error } = end
+    if (!(error instanceof NextkeyError) || error.code !== 'ERR_DUPLICATE_KEY') throw error
+    const outcome = statement.effect(work, undefined)
+    work.effects.length = length
+    if (settled && outcome !== "duplicate") throw new Error(`${statement.text}: refused, but there is no duplicate (${error.message})`, { cause: error })
+    return
+  }
+  const { result } = end
+  if (!settled && (result === false || result === undefined)) return
+  const outcome = statement.effect(work, result)
+  mustReturn(statement, outcome, result)
+}
+
+export type StatementEnd = { readonly result: unknown } | { readonly error: unknown }
+
 /** Raises what is wrong if a statement that returned should not have, or not this. */
 export function mustReturn(statement: Statement, outcome: Outcome, result: unknown): void {
   if (outcome === 'duplicate') throw new Error(`${statement.text}: there is a duplicate, but it returned ${keyText(result)}`)
   if (keyText(outcome.returns) !== keyText(result)) throw new Error(`${statement.text}: returned ${keyText(result)}, not ${keyText(outcome.returns)}`)
-}
-
-/** A refusal as a duplicate must be right; other errors are passed on. */
-export function mustRefuse(statement: Statement, work: Work, error: unknown): void {
-  if (!(error instanceof NextkeyError) || error.code !== 'ERR_DUPLICATE_KEY') throw error
-  const { length } = work.effects
-  const outcome = statement.effect(work, undefined)
-  work.effects.length = length
-  if (outcome !== 'duplicate') throw new Error(`${statement.text}: refused, but there is no duplicate (${error.message})`, { cause: error })
 }
 
 /** Of a refused insert's row. */

@@ -261,6 +261,7 @@ async function explain(db: Database, legal: Legal): Promise<string> {
     nearest = candidate
   }
   const counts = legal.candidates.map(({ commits, big }) => `${commits}${big.length > 0 ? `+${big.length}` : ''}`)
+  if (process.env['DEBUG_CRASH']) for (const c of nearest?.big ?? []) console.log('BIG', c.label, c.from, c.to, c.acknowledged, c.effects.map((e) => `${e.table} ${e.key} ${e.after?.version}`))
   const lines = best?.slice(0, MOST_LINES).map((line) => `\n  ${line}`) ?? []
   return `the state is none that may be. Legal: after ${counts.join(' or ')} commits (+ big ones). Tables: ${db.tables().join()}. From the one after ${nearest?.commits} it differs by${lines.length === 0 ? ' its tables' : lines.join('')}`
 }
