@@ -20,6 +20,7 @@ import { type InsertOptions, type Row, Table } from './table.js'
 import { mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
 import { Transaction } from './transaction.js'
 import { checkTransactionOptions, type ManagedTransactionOptions, TransactionCore, type TransactionOptions } from './transaction-core.js'
+import { Turns } from './turns.js'
 import { encodeDefinition } from './txn/catalog.js'
 import { type CheckReport, checkDatabase } from './txn/check.js'
 import type { Engine } from './txn/engine.js'
@@ -94,8 +95,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly #handles: Map<string, Table> = new Map()
   readonly #transactions: Set<TransactionCore> = new Set()
   #closing: Promise<void> | undefined
-  #operations = 0
-  #lastPause: number
+  readonly #turns: Turns
   /** Asynchronous work that close() waits for. */
   readonly #working: Set<Promise<unknown>> = new Set()
   readonly #exitHook: () => void
@@ -111,7 +111,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.reads = new Reads(engine)
     this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock)
     engine.rowLocks.locks.graph.onDeadlock = (deadlock) => this.emit('deadlock', deadlock)
-    this.#lastPause = engine.environment.clock.now()
+    this.#turns = new Turns(engine.environment.clock)
     engine.checkpoints.onComplete = (number) => this.emit('checkpoint', { number })
     // What is committed but not yet on disk, under 'write' and 'lazy', is made durable when the process ends in an orderly way.
     this.#exitHook = () => {
@@ -461,21 +461,9 @@ export class Database extends EventEmitter<DatabaseEvents> {
     if (this.#closing !== undefined) throw new NextkeyError('ERR_CLOSED', `the database in ${this.directory} is closed: open it again`)
   }
 
-  /**
-   * @internal Counts an operation; past 5 ms or 1,000 operations without one, a macrotask to await, so that a loop of awaits
-   * starves neither timers nor I/O; or the running checkpoint, when work outruns it (D1).
-   */
+  /** @internal What an asynchronous operation awaits before it ends: a turn of the event loop, or a checkpoint that work outruns (D1). */
   pause(): Promise<void> | undefined {
-    const overdue = this.engine.checkpoints.overdue()
-    if (overdue !== undefined) return overdue
-    if (++this.#operations < OPERATIONS_PER_TURN) {
-      // The clock is looked at now and then only.
-      if ((this.#operations & 15) !== 0 || this.engine.environment.clock.now() - this.#lastPause < MS_PER_TURN) return undefined
-    }
-    this.#operations = 0
-    return this.engine.environment.clock.macrotask().then(() => {
-      this.#lastPause = this.engine.environment.clock.now()
-    })
+    return this.engine.checkpoints.overdue() ?? this.#turns.next()
   }
 
   async #backOff(attempt: number): Promise<void> {
@@ -496,6 +484,4 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
 const BEGIN_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly'])
 const MANAGED_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly', 'retries', 'signal'])
-const OPERATIONS_PER_TURN = 1000
-const MS_PER_TURN = 5
 const LONGEST_BACK_OFF = 100

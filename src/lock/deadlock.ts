@@ -1,3 +1,4 @@
+import { fail } from '../base/assert.js'
 import { describeLock, type LockNames, PLAIN_NAMES } from './lock-names.js'
 import type { LockOwner } from './lock-owner.js'
 import type { LockInfo } from './lock-request.js'
@@ -49,7 +50,7 @@ export class Deadlock {
 function participantOf(owner: LockOwner, previous: LockOwner): DeadlockParticipant {
   const request = owner.waiting
   const blocked = previous.waiting
-  if (request === null || blocked === null) throw new TypeError('a participant of a deadlock does not wait')
+  if (request === null || blocked === null) return fail('a participant of a deadlock does not wait')
   return {
     owner,
     undoRecords: owner.undoRecords,

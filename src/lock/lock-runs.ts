@@ -17,6 +17,7 @@
  * the runs that cover a key are found in O(log n + found). Runs in order are also linked, because a run growing
  * downwards must not overtake its neighbour unnoticed.
  */
+import { fail } from '../base/assert.js'
 import type { TreeId } from '../base/ids.js'
 import { compareKeys, type PackedKey, wordsOf } from './lock-key.js'
 import type { LockOwner } from './lock-owner.js'
@@ -323,7 +324,7 @@ export class LockRuns {
 }
 
 function treeOf(run: LockRun): RunTree {
-  if (run.tree === null) throw new TypeError('a lock run is used that was released')
+  if (run.tree === null) fail('a lock run is used that was released')
   return run.tree
 }
 

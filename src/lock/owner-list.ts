@@ -1,3 +1,4 @@
+import { fail } from '../base/assert.js'
 import type { LockOwner } from './lock-owner.js'
 
 /** The owners that hold or await something, by slot: a small number that fits in the lock tables. Slot 0 is nobody. */
@@ -21,7 +22,7 @@ export class OwnerList {
 
   at(slot: number): LockOwner {
     const owner = this.#owners[slot]
-    if (owner === null || owner === undefined) throw new RangeError(`no lock owner in slot ${slot}`)
+    if (owner === null || owner === undefined) return fail(`no lock owner in slot ${slot}`)
     return owner
   }
 

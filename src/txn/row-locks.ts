@@ -140,7 +140,8 @@ export class RowLocks {
     yield request
     this.#store.beginOperation()
     // Between the grant and this moment somebody may have ended the transaction: nothing may be changed on its behalf any more.
-    if (trx.state !== TrxState.Active) throw new NextkeyError('ERR_TRANSACTION_ENDED', 'this transaction was ended while its statement was waiting for a lock')
+    if (trx.state !== TrxState.Active)
+      throw new NextkeyError('ERR_TRANSACTION_ENDED', 'this transaction was ended while its statement was waiting for a lock')
     switch (request.status) {
       case 'granted':
         return Acquired.Waited
