@@ -4,7 +4,7 @@ import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { TableId, TreeId } from './base/ids.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
 import { insertOptions } from './insert-options.js'
-import { describeTransaction, type Lock, listLocks, type TransactionInfo } from './introspection.js'
+import { describeTransaction, type Lock, listLocks, lockNames, type TransactionInfo } from './introspection.js'
 import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
 import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, resolveOptions } from './options.js'
@@ -94,6 +94,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly #lock: DirectoryLock | undefined
   readonly #handles: Map<string, Table> = new Map()
   readonly #transactions: Set<TransactionCore> = new Set()
+  /** Statements that are transactions by themselves, and wait. */
+  readonly #waiting: Set<Trx> = new Set()
   #closing: Promise<void> | undefined
   readonly #turns: Turns
   /** Asynchronous work that close() waits for. */
@@ -110,7 +112,10 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.statements = new Statements(engine, options.autoIncrementLockMode)
     this.reads = new Reads(engine)
     this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock)
-    engine.rowLocks.locks.graph.onDeadlock = (deadlock) => this.emit('deadlock', deadlock)
+    const { graph } = engine.rowLocks.locks
+    graph.names = lockNames(engine)
+    // Listeners run when the lock system is done.
+    graph.onDeadlock = (deadlock) => queueMicrotask(() => this.emit('deadlock', deadlock))
     this.#turns = new Turns(engine.environment.clock)
     engine.checkpoints.onComplete = (number) => this.emit('checkpoint', { number })
     // What is committed but not yet on disk, under 'write' and 'lazy', is made durable when the process ends in an orderly way.
@@ -300,14 +305,18 @@ export class Database extends EventEmitter<DatabaseEvents> {
       const steps = statement(trx)
       const first = this.statements.begin(steps)
       if (first.done === true) result = first.value
-      else
+      else {
+        this.#waiting.add(trx)
         result = await this.waits.finish(this.statements.judged(steps), first.value, {
           timeout: this.options.lockWaitTimeout,
           signal: undefined,
         })
+      }
     } catch (error) {
       this.#giveUp(trx)
       throw error
+    } finally {
+      this.#waiting.delete(trx)
     }
     await this.#commitTrx(trx)
     const pause = this.pause()
@@ -443,7 +452,9 @@ export class Database extends EventEmitter<DatabaseEvents> {
   async #close(): Promise<void> {
     const { engine } = this
     try {
+      engine.rowLocks.close()
       for (const core of this.#transactions) core.rollback('was rolled back: the database was closed')
+      for (const trx of this.#waiting) this.#giveUp(trx)
       await Promise.allSettled(this.#working)
       engine.purging.stop()
       await engine.checkpoints.stop()

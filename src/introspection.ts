@@ -1,6 +1,8 @@
+import { describe } from './base/errors.js'
 import type { TreeId } from './base/ids.js'
 import { decodeCompound, decodeKey, KeyBuffer } from './codec/key-encoding.js'
 import type { LockKindName, LockModeName } from './lock/lock-modes.js'
+import { type LockNames, PLAIN_NAMES } from './lock/lock-names.js'
 import type { KeyInterval } from './lock/lock-report.js'
 import type { LockInfo } from './lock/lock-request.js'
 import { TreeCursor } from './storage/tree-cursor.js'
@@ -56,6 +58,24 @@ export function describeTransaction(engine: Engine, trx: Trx): TransactionInfo {
     locks: owner.structures,
     waitingFor: owner.waiting === null ? undefined : describeLock(engine, owner.waiting.describe()),
     hasView: trx.view !== undefined,
+  }
+}
+
+/** How reports call tables, indexes and keys: as their users do. What was dropped since has only numbers. */
+export function lockNames({ catalog }: Engine): LockNames {
+  return {
+    owner: PLAIN_NAMES.owner,
+    table: (table) => catalog.tableById(table)?.name ?? PLAIN_NAMES.table(table),
+    index: (tree) => {
+      const place = catalog.placeOf(tree)
+      return place === undefined ? PLAIN_NAMES.index(tree) : `${place.table.name}.${place.index?.definition.name ?? 'PRIMARY'}`
+    },
+    key: (tree, bytes) => {
+      const place = catalog.placeOf(tree)
+      if (place === undefined) return PLAIN_NAMES.key(tree, bytes)
+      const { key, primaryKey } = describeKey(place.table, place.index, bytes)
+      return place.index === undefined ? describe(key) : `${describe(key)} of row ${describe(primaryKey)}`
+    },
   }
 }
 

@@ -251,8 +251,7 @@ export class Statements {
   /** Rows, or keys alone, of a range, locked. */
   *collect(trx: Trx, target: Target, mode: LockMode, want: Want): Steps<unknown[]> {
     this.#engine.mustRead()
-    const covering = want === Want.Keys || want === Want.PrimaryKeys
-    const scan = this.#scan(trx, { ...target, mode, covering, changes: false, semiConsistent: false })
+    const scan = this.#scan(trx, { ...target, mode, covering: isCovering(target, want), changes: false, semiConsistent: false })
     const out: unknown[] = []
     yield* scan.begin()
     for (let step = scan.advance(); step !== Advance.End; step = scan.advance()) {
@@ -264,8 +263,7 @@ export class Statements {
 
   /** The same, a row at a time. */
   oneByOne(trx: Trx, target: Target, mode: LockMode, want: Want): { next(): Steps<IteratorResult<unknown, undefined>> } {
-    const covering = want === Want.Keys || want === Want.PrimaryKeys
-    const scan = this.#scan(trx, { ...target, mode, covering, changes: false, semiConsistent: false })
+    const scan = this.#scan(trx, { ...target, mode, covering: isCovering(target, want), changes: false, semiConsistent: false })
     return {
       *next(): Steps<IteratorResult<unknown, undefined>> {
         return (yield* nextOf(scan)) ? { done: false, value: resultOf(scan, target, want) } : { done: true, value: undefined }
@@ -398,6 +396,11 @@ export class Statements {
     }
     return key
   }
+}
+
+/** Whether entries alone answer a read (S9): keys are asked for, and no condition on the row. */
+function isCovering({ where }: Target, want: Want): boolean {
+  return where === undefined && (want === Want.Keys || want === Want.PrimaryKeys)
 }
 
 /** Goes to the next row, waiting where it must; false when there is none. */

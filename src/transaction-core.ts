@@ -96,16 +96,22 @@ export class TransactionCore {
     return this.trx.view
   }
 
-  /** One statement, atomic. A deadlock or a conflict ends the transaction; whatever else is raised undoes the statement alone. */
-  *statement<T>(work: () => Steps<T>): Steps<T> {
+  /**
+   * One statement, atomic. A deadlock or a conflict ends the transaction; whatever else is raised undoes the statement alone. With
+   * 'nowait', nothing in it waits: for a row, a gap, an index entry or the table.
+   */
+  *statement<T>(work: () => Steps<T>, wait?: WaitOption['wait']): Steps<T> {
     this.mustBeOpen()
     if (this.#isolation === 'snapshot') this.visibility()
+    const { mayWait } = this.trx
+    if (wait === 'nowait') this.trx.mayWait = false
     try {
       return yield* this.db.statements.atomically(this.trx, work())
     } catch (error) {
       if (error instanceof NextkeyError && ENDING.has(error.code)) this.rollback(`was rolled back: ${error.code}`)
       throw error
     } finally {
+      this.trx.mayWait = mayWait
       if (this.#isolation === 'read-committed' && this.trx.view !== undefined) {
         this.db.engine.system.closeView(this.trx.view)
         this.trx.view = undefined

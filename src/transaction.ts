@@ -194,7 +194,7 @@ export class Transaction {
       await turn
     }
     try {
-      const steps = this.#core.statement(work)
+      const steps = this.#core.statement(work, options.wait)
       const first = steps.next()
       let result: T
       if (first.done === true) result = first.value

@@ -19,15 +19,17 @@ export class Deadlock {
   readonly participants: readonly DeadlockParticipant[]
   /** Index of the participant that is rolled back. */
   readonly victim: number
+  readonly #names: LockNames
 
   /** The cycle as the wait-for graph found it, before the victim's request leaves its queue. */
-  constructor(cycle: readonly LockOwner[], victim: LockOwner) {
+  constructor(cycle: readonly LockOwner[], victim: LockOwner, names: LockNames = PLAIN_NAMES) {
+    this.#names = names
     this.participants = cycle.map((owner, at) => participantOf(owner, cycle[(at + cycle.length - 1) % cycle.length]))
     this.victim = cycle.indexOf(victim)
   }
 
   /** The report for a terminal, in the manner of InnoDB's LATEST DETECTED DEADLOCK. */
-  format(names: LockNames = PLAIN_NAMES): string {
+  format(names: LockNames = this.#names): string {
     const lines = ['LATEST DETECTED DEADLOCK', '------------------------']
     this.participants.forEach((participant, at) => {
       const number = at + 1

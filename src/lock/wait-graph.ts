@@ -34,6 +34,7 @@
  */
 import { assert } from '../base/assert.js'
 import { Deadlock } from './deadlock.js'
+import { type LockNames, PLAIN_NAMES } from './lock-names.js'
 import type { LockOwner } from './lock-owner.js'
 import type { LockOutcome, LockRequest } from './lock-request.js'
 
@@ -42,6 +43,8 @@ export class WaitGraph {
   detection = true
   latestDeadlock: Deadlock | null = null
   onDeadlock: ((deadlock: Deadlock) => void) | null = null
+  /** How reports of deadlocks call things. */
+  names: LockNames = PLAIN_NAMES
   /** Requests that wait now. */
   waiting = 0
   #sequence = 0
@@ -69,7 +72,7 @@ export class WaitGraph {
       const cycle = this.#findCycle(request.owner)
       if (cycle === null) return
       const victim = chooseVictim(cycle)
-      this.latestDeadlock = new Deadlock(cycle, victim)
+      this.latestDeadlock = new Deadlock(cycle, victim, this.names)
       this.onDeadlock?.(this.latestDeadlock)
       const awaited = victim.waiting
       assert(awaited !== null, 'a deadlock victim does not wait')

@@ -1,11 +1,11 @@
 import { NextkeyError } from '../base/errors.js'
-import { NO_PAGE, type PageId } from '../base/ids.js'
+import { NO_PAGE, type PageId, type TrxId } from '../base/ids.js'
 import { KeyBuffer } from '../codec/key-encoding.js'
 import { Page, PageType } from '../storage/page-format.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
 import type { Engine } from './engine.js'
 import { eachPage } from './overflow.js'
-import { Clustered, Entry, entryFlags, entryKeyLength, Flag, OverflowRef } from './record-format.js'
+import { Clustered, Entry, entryFlags, entryKeyLength, Flag, OverflowRef, trxIdAt } from './record-format.js'
 import { rootRecordPages } from './root-record.js'
 import type { IndexStore, TableStore } from './table-store.js'
 import { Undo, UndoHeader, UndoKind, UndoPage } from './undo-format.js'
@@ -37,10 +37,15 @@ class Checker {
   readonly #report: CheckReport
   readonly #key: KeyBuffer = new KeyBuffer()
   readonly #entry: KeyBuffer = new KeyBuffer()
+  /** Transactions that wait for a lock: between a row and its entries, or a chain and its row, they may have done one and not yet the other. */
+  readonly #waiting: Set<TrxId> = new Set()
+  /** Overflow chains of active transactions; some have no row yet. */
+  readonly #newChains: PageId[] = []
 
   constructor(engine: Engine) {
     this.#engine = engine
     this.#report = { problems: this.#problems, tables: [], pages: { total: 0, trees: 0, overflow: 0, undo: 0, root: 0 } }
+    for (const trx of engine.system.active.values()) if (trx.owner.waiting !== null) this.#waiting.add(trx.trxId)
   }
 
   run(): CheckReport {
@@ -78,7 +83,7 @@ class Checker {
       this.#guard(`a row of table '${table.name}'`, () => {
         if ((flags & Flag.Overflow) !== 0)
           this.#ownChain(pager.u32[(at + OverflowRef.FirstExtent) >> 2] as PageId, `a row of table '${table.name}'`)
-        if (!live) return
+        if (!live || this.#waiting.has(trxIdAt(pager.u32, at))) return
         rows++
         pager.beginOperation()
         cursor.resume()
@@ -106,7 +111,7 @@ class Checker {
     )
   }
 
-  /** As many live entries as rows, each with its key length right: with `mustHaveEntry`, they agree. */
+  /** As many live entries as rows looked at, each with its key length right: with `mustHaveEntry`, they agree. */
   #checkIndex(table: TableStore, index: IndexStore, rows: number): { name: string; entries: number; pages: number } {
     const { pager } = this.#engine
     const cursor = new TreeCursor(index.tree)
@@ -118,11 +123,27 @@ class Checker {
       const word = pager.u32[(cursor.valueOffset + Entry.Word) >> 2]
       if (entryKeyLength(word) > cursor.keyLength)
         this.#problem(`an entry of index '${index.definition.name}' of table '${table.name}' has an impossible key length`)
-      if ((entryFlags(word) & Flag.Deleted) === 0) live++
+      if ((entryFlags(word) & Flag.Deleted) === 0 && !this.#isUnderWay(table, cursor, entryKeyLength(word))) live++
     }
     if (live !== rows) this.#problem(`index '${index.definition.name}' of table '${table.name}' has ${live} live entries for ${rows} rows`)
     const { pages } = index.tree.verify(() => {})
     return { name: index.definition.name, entries, pages }
+  }
+
+  /** Whether the row of the entry at the cursor is one that a waiting transaction is changing. */
+  #isUnderWay(table: TableStore, cursor: TreeCursor, indexKeyLength: number): boolean {
+    if (this.#waiting.size === 0) return false
+    const { pager } = this.#engine
+    const { clustered } = table
+    this.#entry.length = cursor.copyKey(this.#entry.bytes)
+    this.#key.set(this.#entry.bytes, indexKeyLength, this.#entry.length)
+    cursor.hold()
+    pager.beginOperation()
+    const found = clustered.find(this.#key.bytes, this.#key.length)
+    const underWay = found && this.#waiting.has(trxIdAt(pager.u32, clustered.valueOffset))
+    pager.beginOperation()
+    cursor.resume()
+    return underWay
   }
 
   #ownTree(root: PageId, tree: number): void {
@@ -143,6 +164,7 @@ class Checker {
     const { system, pager } = this.#engine
     for (const page of system.undo.partFilled) this.#own(page, 'part-filled undo', 'undo')
     for (const trx of system.active.values()) if (trx.hasLog) this.#ownUndoLog(trx.firstPage, trx.firstOffset, trx.lastPage, trx.lastOffset)
+    for (const chain of this.#newChains) if (!this.#owned.has(chain)) this.#ownChain(chain, 'a row on its way')
     for (let index = 0; index < system.history.length; index++) {
       pager.beginOperation()
       const page = system.history.pageAt(index)
@@ -159,6 +181,7 @@ class Checker {
       pager.beginOperation()
       if (!this.#owned.has(page)) this.#own(page, 'an undo log', 'undo')
       const at = system.undo.locate(page, offset)
+      if (pager.u8[at + Undo.Kind] === UndoKind.Chain) this.#newChains.push(pager.u32[(at + Undo.Owner) >> 2] as PageId)
       if (pager.u8[at + Undo.Kind] === UndoKind.Update) {
         const image = at + ((Undo.Key + pager.u16[(at + Undo.KeyLength) >> 1] + 3) & ~3)
         if ((pager.u8[image + Clustered.Flags] & Flag.Overflow) !== 0)

@@ -50,6 +50,7 @@ export class RowLocks {
   readonly #system: TrxSystem
   readonly #successor: KeyBuffer = new KeyBuffer()
   #successorLength = 0
+  #closed = false
 
   constructor(store: PageStore, system: TrxSystem) {
     this.#store = store
@@ -132,13 +133,21 @@ export class RowLocks {
     this.locks.lockRecord(trx.owner, tree, key, length, lock, false)
   }
 
+  /** Ends every wait, and whatever would be one from now on, with ERR_CLOSED. */
+  close(): void {
+    this.#closed = true
+    for (const { waiting } of Array.from(this.locks.owners())) if (waiting !== null) this.locks.cancel(waiting, 'closed')
+  }
+
   /** Waits for what a call to the lock system answered, or raises what it means. */
   *settle(trx: Trx, result: LockResult): Steps<Acquired> {
     if (result === LockResult.NotAvailable) throw new LockNotAvailableError()
     if (result === LockResult.Deadlock) throw this.#deadlock(trx)
     const request = trx.owner.waiting as LockRequest
-    yield request
+    if (this.#closed) this.locks.cancel(request, 'closed')
+    else yield request
     this.#store.beginOperation()
+    if (this.#closed) throw new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock')
     // Between the grant and this moment somebody may have ended the transaction: nothing may be changed on its behalf any more.
     if (trx.state !== TrxState.Active)
       throw new NextkeyError('ERR_TRANSACTION_ENDED', 'this transaction was ended while its statement was waiting for a lock')
@@ -151,10 +160,8 @@ export class RowLocks {
         throw this.#deadlock(trx)
       case 'timeout':
         throw new LockWaitTimeoutError(this.#describe(request))
-      case 'aborted':
-        throw new NextkeyError('ERR_ABORTED', 'the signal of the transaction fired while it was waiting for a lock')
       default:
-        throw new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock')
+        throw new NextkeyError('ERR_ABORTED', 'the signal of the transaction fired while it was waiting for a lock')
     }
   }
 
