@@ -73,21 +73,16 @@ export class CheckpointDriver {
   }
 
   /** At recovery: the first checkpoint, before there is a log to write to. */
-  recoveryCheckpoint(logPosition: LogPosition, startLog: () => WriteAheadLog): BackgroundRun {
+  recoveryCheckpoint(logPosition: LogPosition, makeLogDurable: () => void, startLog: () => WriteAheadLog): BackgroundRun {
     return this.begin({
       position: logPosition,
-      durable: NOTHING,
-      complete: (number) => ({
-        runSync: () => {
+      durable: inline(makeLogDurable),
+      complete: (number) =>
+        inline(() => {
           this.#engine.wal = startLog()
           this.#appendComplete(this.#engine.wal, number)
           this.#engine.wal.syncNow()
-        },
-        runAsync() {
-          this.runSync()
-          return Promise.resolve()
-        },
-      }),
+        }),
     })
   }
 
@@ -231,7 +226,15 @@ function untilDurable(wal: WriteAheadLog, position: LogPosition): Effect {
   }
 }
 
-const NOTHING: Effect = { runSync: () => {}, runAsync: () => Promise.resolve() }
+/** An effect that takes its time in the turn it is begun in. */
+function inline(work: () => void): Effect {
+  return {
+    runSync: work,
+    runAsync: async () => {
+      work()
+    },
+  }
+}
 /** Blocks that a small file may have in excess: 16 MiB. */
 const LEAST_EXCESS = 1024
 /** More than what the log holds after a checkpoint with nothing since. */

@@ -7,7 +7,7 @@ import { formatDataFile, loadDataFile, readSuperblocks } from '../storage/data-f
 import { Page } from '../storage/page-format.js'
 import type { Superblock } from '../storage/superblock.js'
 import { type FoundLog, openLog } from '../wal/open-log.js'
-import type { Durability } from '../wal/write-ahead-log.js'
+import type { Durability, WriteAheadLog } from '../wal/write-ahead-log.js'
 import { Catalog } from './catalog.js'
 import { Engine, type EngineOptions } from './engine.js'
 import { LogKind } from './log-records.js'
@@ -138,11 +138,12 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
   const end = await replayLog(engine, found, superblock, options)
   engine.change(() => catalog.dropOrphans())
   options.onProgress?.({ phase: 'writing a checkpoint', done: 0 })
-  const checkpoint = engine.checkpoints.recoveryCheckpoint(end, () => {
+  const startLog = (): WriteAheadLog => {
     const wal = found.startNew(end)
     environment.fileSystem.syncDirectorySync(parentOf(options.logDirectory))
     return wal
-  })
+  }
+  const checkpoint = engine.checkpoints.recoveryCheckpoint(end, () => found.makeDurable(end), startLog)
   await checkpoint.start().done
   engine.purging.poke()
   return engine

@@ -58,6 +58,8 @@ export class FoundLog {
   readonly #files: FoundFiles
   #reader: LogReader | undefined
   #begun = false
+  /** What was read is on disk. */
+  #durable = false
 
   /** @internal Use `openLog`. */
   constructor(environment: LogEnvironment, options: LogOptions, files: FoundFiles) {
@@ -125,16 +127,11 @@ export class FoundLog {
     assert(!this.#begun, 'a log is followed by one other: open it again after a failure')
     this.#begun = true
     const kept = chain.filter((segment) => segment.header.first < position)
-    const closed = kept.map(({ path, size, header }, i) => ({
-      path,
-      size,
-      first: header.first,
-      end: kept[i + 1]?.header.first ?? position,
-    }))
+    const closed = this.#segmentsThrough(position)
     fileSystem.makeDirectory(directory)
     fileSystem.syncDirectorySync(dirname(directory))
     for (const path of neverUsed) fileSystem.remove(path)
-    if (this.#reader !== undefined) this.#makeDurable(closed, this.#reader.provenThrough)
+    this.#makeDurable(position)
     const epoch = new Uint8Array(8)
     random.fill(epoch)
     const next = {
@@ -156,12 +153,22 @@ export class FoundLog {
   }
 
   /**
+   * What was read is on disk when this returns: before anything is built on it, such as a checkpoint that begins where it ends.
+   * Raises ERR_DISK_FULL and ERR_IO.
+   */
+  makeDurable(position: LogPosition): void {
+    translatingErrors('sync the write-ahead log that was read', () => this.#makeDurable(position))
+  }
+
+  /**
    * Writes again what was read and is not proven to be on disk, and syncs it. What a dead process wrote may be in the page cache
    * alone; and if a sync of it has failed, the cache holds it as clean, so that only new writes bring it to the disk.
    */
-  #makeDurable(segments: readonly { path: string; first: number; end: number }[], from: number): void {
+  #makeDurable(position: LogPosition): void {
+    if (this.#reader === undefined || this.#durable) return
+    const from = this.#reader.provenThrough
     const chunk = new Uint8Array(COPY_CHUNK)
-    for (const { path, first, end } of segments) {
+    for (const { path, first, end } of this.#segmentsThrough(position)) {
       if (end <= from) continue
       const file = this.#environment.fileSystem.open(path)
       try {
@@ -175,6 +182,13 @@ export class FoundLog {
         file.close()
       }
     }
+    this.#durable = true
+  }
+
+  /** The segments that hold log before `position`, and which part of it. */
+  #segmentsThrough(position: LogPosition): { path: string; size: number; first: LogPosition; end: LogPosition }[] {
+    const kept = this.#files.chain.filter((segment) => segment.header.first < position)
+    return kept.map(({ path, size, header }, i) => ({ path, size, first: header.first, end: kept[i + 1]?.header.first ?? position }))
   }
 }
 
