@@ -2,6 +2,7 @@ import type { Environment } from '../../src/platform/environment.js'
 import { type Prng, SimulatedClock, seededRandom } from '../support/seeded.js'
 import type { SimulatedDisk } from '../support/simulated-disk.js'
 import { MemoryDirectoryLocker } from '../support/simulated-environment.js'
+import { WriteOrder } from './write-order.js'
 
 /** A clock whose macrotasks, too, come only when they are told to. */
 class SteppedClock extends SimulatedClock {
@@ -27,7 +28,9 @@ class SteppedClock extends SimulatedClock {
  * passes. Between two steps all is still, so crash images may be looked at meanwhile without changing what comes next.
  */
 export class Machine implements Environment {
-  readonly fileSystem: SimulatedDisk
+  readonly disk: SimulatedDisk
+  /** The disk, watched. */
+  readonly fileSystem: WriteOrder
   readonly directoryLocker: MemoryDirectoryLocker = new MemoryDirectoryLocker()
   readonly clock: SteppedClock = new SteppedClock()
   readonly random: Environment['random']
@@ -35,7 +38,8 @@ export class Machine implements Environment {
 
   /** @param disk With `completion: 'manual'`. */
   constructor(disk: SimulatedDisk, prng: Prng) {
-    this.fileSystem = disk
+    this.disk = disk
+    this.fileSystem = new WriteOrder(disk)
     this.#prng = prng
     this.random = seededRandom(prng.next())
   }
@@ -48,9 +52,9 @@ export class Machine implements Environment {
   /** Lets one thing happen, an I/O call or a macrotask; false if there is none. */
   step(): boolean {
     const tasks = this.clock.pending
-    const calls = this.fileSystem.pending
+    const calls = this.disk.pending
     if (tasks + calls === 0) return false
-    return this.#prng.int(tasks + calls) < tasks ? this.clock.runOne() : this.fileSystem.completeOne()
+    return this.#prng.int(tasks + calls) < tasks ? this.clock.runOne() : this.disk.completeOne()
   }
 
   /** Lets things happen, and time pass when nothing else does, until the promise settles; calls `after` after each. */
@@ -62,6 +66,7 @@ export class Machine implements Environment {
     work.then(done, done)
     for (let idle = 0; ; ) {
       await this.quiet()
+      this.fileSystem.check()
       await after()
       if (settled) return work
       if (this.step()) idle = 0

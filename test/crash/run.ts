@@ -164,6 +164,7 @@ class Run {
       if (!this.#machine.step() && workload.stuck) this.#machine.clock.advance(250)
     } else workload.act()
     await this.#machine.quiet()
+    this.#machine.fileSystem.check()
     workload.check()
     await this.#look()
   }
@@ -211,9 +212,9 @@ class Run {
   /** Leaves nothing behind. */
   async #abandon(): Promise<void> {
     if (this.#db === undefined) return
-    const { fileSystem } = this.#machine
-    fileSystem.onOperation = null
-    await this.#machine.settle(abandon(this.#db, fileSystem))
+    const { disk } = this.#machine
+    disk.onOperation = null
+    await this.#machine.settle(abandon(this.#db, disk))
     this.#db = undefined
   }
 
@@ -228,7 +229,7 @@ class Run {
 
   #capture(operation: Operation): void {
     const density = this.#settings.density * this.#character.density
-    const disk = this.#machine.fileSystem
+    const { disk } = this.#machine
     if (operation.kind === 'create' && operation.path.includes('/wal/')) this.#segments++
     let count = Math.floor(density)
     if (this.#imageRandom.float() < density - count) count++
@@ -265,9 +266,9 @@ class Run {
   #failure(error: unknown): Error {
     const point = error instanceof CrashFailure ? '' : `${this.#point('in the workload itself')}\n`
     const character = JSON.stringify(this.#character)
-    const calls = this.#machine.fileSystem.trace ?? []
+    const calls = this.#machine.disk.trace ?? []
     const story = [
-      `${point}${error instanceof Error ? (error.cause instanceof Error ? `${error.message}\n${error.cause.stack}` : (error.stack ?? error.message)) : String(error)}`,
+      `${point}${causesOf(error)}`,
       `The database: ${character}`,
       `The last statements:\n  ${this.#trace.slice(-TRACE_LINES).join('\n  ')}`,
       `The last operations:\n  ${calls.slice(-TRACE_LINES).join('\n  ')}`,
@@ -301,6 +302,13 @@ function drawCharacter(random: Prng): Character {
     density: sizes === SMALL ? 1 : sizes === MEDIUM ? 0.5 : 0.25,
     faulty: random.int(100) < 25,
   }
+}
+
+/** An error and what caused it, the innermost with its stack. */
+function causesOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.cause === undefined) return error.stack ?? error.message
+  return `${error.message}\n${causesOf(error.cause)}`
 }
 
 /** What went wrong in a run, and all that is known about how it came about. */
