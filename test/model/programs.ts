@@ -98,8 +98,8 @@ export const LONG_PROGRAMS: Program[] = [
   },
   {
     name: 'everything that can fail, once',
-    lives: [['a=1 b=1 commit', 'b=2 commit']],
-    bounds: { checkpoints: 1, crashes: 3, kills: 1, rot: 1, failures: 1 },
+    lives: [['a=1 commit', 'b=2']],
+    bounds: { checkpoints: 1, evictions: 1, crashes: 3, kills: 1, rot: 1, failures: 1 },
   },
 ]
 
