@@ -124,7 +124,7 @@ export class Statements {
         return inserted
       } catch (caught) {
         if (!(caught instanceof DuplicateKeyError) || onDuplicate === undefined) throw caught
-        // The insert got as far as the index with the duplicate: what it did before goes, leaving gap locks (R4).
+        // The insert got as far as the index with the duplicate: what it did before goes (K5), leaving gap locks (R4 of rollback).
         this.#engine.undoTo(trx, mark)
         if (onDuplicate === 'ignore') return undefined
         if (typeof onDuplicate === 'function') {

@@ -7,7 +7,7 @@
  *
  * M1  S is compatible with S, nothing else is compatible. Locks of one owner never conflict with each other.
  * M2  A gap lock waits for nothing: gap locks only inhibit inserts, and different owners may hold conflicting ones.
- *     (waits/RR/queue/insert-intention-waiter-then-gap-lock-granted)
+ *     (gaps/SER/gap/both-hold-gap-x)
  * M3  A record or next-key request does not care about gap locks.
  * M4  An insert intention waits for gap and next-key locks, never for record-only ones.
  * M5  Nothing ever waits for an insert intention, granted or waiting.

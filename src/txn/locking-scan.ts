@@ -35,13 +35,13 @@ export interface ScanRequest {
   reverse: boolean
   mode: LockMode
   /**
-   * The entries alone answer the statement: a shared lock leaves the rows alone. An exclusive one does not, and the end of the range is
+   * The entries alone answer the statement: a shared lock leaves the rows alone (S9). An exclusive one does not, and the end of the range is
    * noticed only when its row was locked (the index has no condition to check: S6).
    */
   covering: boolean
   /** The statement changes or deletes what it finds. Then, too, the end of the range is noticed only when the row was fetched. */
   changes: boolean
-  /** Under READ COMMITTED, rows that somebody else has locked are first looked at as last committed (UPDATE does, DELETE does not). */
+  /** Under READ COMMITTED, rows that somebody else has locked are first looked at as last committed (S8: UPDATE does, DELETE does not). */
   semiConsistent: boolean
   where: ((row: never) => boolean) | undefined
   policy: WaitPolicy
@@ -90,7 +90,7 @@ export class LockingScan {
   #endFound = false
   /** The entry at the cursor is the first one looked at. */
   #first = true
-  /** Locks taken for the row at hand that READ COMMITTED gives back if it does not match. */
+  /** Locks taken for the row at hand that READ COMMITTED gives back if it does not match (S8). */
   #newEntryLock = false
   #newRowLock = false
 
@@ -202,7 +202,7 @@ export class LockingScan {
     return where === undefined || where(this.row as never) ? Verdict.Match : Verdict.Skip
   }
 
-  /** The row of a secondary entry: locked, unless a shared read needs the entry alone. */
+  /** The row of a secondary entry: locked, unless a shared read needs the entry alone (S9). */
   #judgeEntry(): Verdict {
     const { table, mode, covering, policy } = this.#request
     const store = this.#store
@@ -255,7 +255,7 @@ export class LockingScan {
     return Verdict.Match
   }
 
-  /** Semi-consistent read: whether the row, as last committed, is worth waiting for. */
+  /** Semi-consistent read (S8): whether the row, as last committed, is worth waiting for. */
   #lookAtCommitted(): Verdict {
     this.#away = true
     const row = this.#reader.get(this.#request.table, this.entryKey, undefined)
@@ -271,7 +271,7 @@ export class LockingScan {
     return Verdict.Wait
   }
 
-  /** READ COMMITTED lets go of what it locked for a row that does not match. */
+  /** READ COMMITTED lets go of what it locked for a row that does not match (S8). */
   #giveBack(lock: RecordLock): void {
     if (this.#trx.takesGapLocks) return
     const { locks } = this.#rowLocks
@@ -280,7 +280,7 @@ export class LockingScan {
     if (this.#newRowLock) locks.unlockRecord(owner, this.#request.table.clustered.tree, this.key.bytes, this.key.length, this.#record)
   }
 
-  /** An equality, or a range of the clustered index, ends before this entry: its gap is locked. */
+  /** An equality (S2, S4, S5), or a range of the clustered index (S3), ends before this entry: its gap is locked. */
   #endWithGap(): Verdict {
     const writer = trxIdAt(this.#store.u32, this.#cursor.valueOffset)
     if (this.#trx.takesGapLocks)
@@ -288,7 +288,7 @@ export class LockingScan {
     return Verdict.Stop
   }
 
-  /** Nothing is left that way: upwards, the gap above all entries is locked. */
+  /** Nothing is left that way: upwards, the gap above all entries is locked (S2–S6). */
   #atEnd(): Verdict {
     if (!this.#request.reverse && this.#trx.takesGapLocks) this.#lockSupremum()
     return Verdict.Stop
@@ -298,6 +298,7 @@ export class LockingScan {
     this.#rowLocks.locks.lockRecord(this.#trx.owner, this.#tree.tree, this.entryKey.bytes, SUPREMUM, this.#nextKey, false)
   }
 
+  /** A unique equality locks the entry alone (S1, S4), as does a range of the clustered index that begins with this very record (S3). */
   #needsNoGap(deleted: boolean): boolean {
     const { index, range, reverse } = this.#request
     const unique = index === undefined || index.definition.unique
@@ -311,7 +312,7 @@ export class LockingScan {
     return range.exact && range.whole && (index === undefined || index.definition.unique)
   }
 
-  /** The record that a range of the clustered index ends with was found itself: no record behind it is touched. */
+  /** The record that a range of the clustered index ends with was found itself: no record behind it is touched (S3). */
   #isEnd(): boolean {
     const { index, range, reverse } = this.#request
     // The upper bound's bytes are the key's and one more.
@@ -369,7 +370,7 @@ export class LockingScan {
     this.#away = false
   }
 
-  /** Downwards, the gap above the first entry is locked too: an insert there would be in the range. */
+  /** Downwards, the gap above the first entry is locked too: an insert there would be in the range (S7). */
   #placeReverse(): boolean {
     const { range } = this.#request
     const cursor = this.#cursor

@@ -28,7 +28,7 @@ const EMPTY_KEY = new KeyBuffer()
  * W4. Keys, rows and entries are complete before the first step; no user code runs inside.
  * W5. The redo is appended when the row is complete.
  *
- * Which locks are taken, and by whom an operation is waited for, is InnoDB's: docs/locking.md, rules D (duplicates) and I (inserts).
+ * Which locks are taken, and by whom an operation is waited for, is InnoDB's: docs/locking.md: rules S1 and S2 (a row by its key), K (unique keys), L and I (inserts).
  */
 export class RowWriter {
   /** The row operation at hand works on these; saved and restored around waits. */
@@ -52,7 +52,7 @@ export class RowWriter {
 
   /**
    * Inserts the row in `image` at `key`; `row` is what its bytes decode to, needed only when the table has indexes. A duplicate is
-   * locked in S, or in X for statements that go on to change it (`exclusive`). Raises DuplicateKeyError and the errors of waits.
+   * locked in S, or in X for statements that go on to change it (`exclusive`; K1). Raises DuplicateKeyError and the errors of waits.
    */
   *insert(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Steps<void> {
     yield* this.#locks.table(trx, table.id, TableLock.IX)
@@ -77,7 +77,7 @@ export class RowWriter {
           const existing = this.#reader.decodePrimaryKey(table, key)
           throw new DuplicateKeyError(table.name, 'PRIMARY', existing, existing)
         }
-        // The row was deleted, and nobody needs it back: its record is taken over.
+        // The row was deleted, and nobody needs it back: its record is taken over (K1).
         if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, key.bytes, key.length, trxIdAt(store.u32, at)))) >= Acquired.Waited)
           continue
         this.#mustSee(trx, trxIdAt(store.u32, at), table)
@@ -97,8 +97,8 @@ export class RowWriter {
   }
 
   /**
-   * Locks the record at `key`, as a search for exactly this key does, and says whether a row is there. If not, the gap is locked, by
-   * transactions that lock gaps. Undefined: skipped.
+   * Locks the record at `key`, as a search for exactly this key does (S1), and says whether a row is there. If not, the gap is locked, by
+   * transactions that lock gaps (S2). Undefined: skipped.
    */
   *lock(trx: Trx, table: TableStore, mode: LockMode, policy: WaitPolicy): Steps<boolean | undefined> {
     const { key } = this
@@ -218,10 +218,9 @@ export class RowWriter {
   }
 
   /**
-   * Looks for a live entry with the index key of `#entry`: every entry that has it, deleted ones too, is locked with its gap, and the
-   * gap of the entry after them (with the entry itself, in X), at every isolation level: the insert relies on it. With no such entry
-   * nothing is locked.
-   * False: it had to wait, begin again.
+   * Looks for a live entry with the index key of `#entry`: every entry that has it, deleted ones too, is locked with its gap (K2), and the
+   * gap of the entry after them (with the entry itself, in X; K3), at every isolation level: the insert relies on it. With no such entry
+   * nothing is locked. Keys with null in them are not looked for (K4). False: it had to wait, begin again.
    */
   *#checkUnique(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): Steps<boolean> {
     const store = this.#store

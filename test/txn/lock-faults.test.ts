@@ -255,7 +255,10 @@ describe('undoing a part', () => {
       await tx.update(table, 40, { size: 0 })
       await tx.insert(table, row(25, { code: 250 }))
       await tx.rollbackTo(later)
-      const rows = gaps.length === 0 ? ['S record PRIMARY 10', 'X record PRIMARY 40'] : ['S record PRIMARY 10', 'X gap PRIMARY 30', 'X record PRIMARY 40']
+      const rows =
+        gaps.length === 0
+          ? ['S record PRIMARY 10', 'X record PRIMARY 40']
+          : ['S record PRIMARY 10', 'X gap PRIMARY 30', 'X record PRIMARY 40']
       expect(recordLocks(db, tx)).toEqual([...gaps, ...rows])
       expect((await tx.get(table, 40))?.size).toBe(7)
       await tx.rollback()
@@ -268,7 +271,11 @@ describe('undoing a part', () => {
     const { db, table } = test
     const tx = await db.begin()
     expect(await outcomeOf(tx.insertMany(table, [row(15), row(35), row(20)]))).toBe('ERR_DUPLICATE_KEY')
-    expect(recordLocks(db, tx).filter((lock) => lock.includes('PRIMARY'))).toEqual(['S record PRIMARY 20', 'X gap PRIMARY 20', 'X gap PRIMARY 40'])
+    expect(recordLocks(db, tx).filter((lock) => lock.includes('PRIMARY'))).toEqual([
+      'S record PRIMARY 20',
+      'X gap PRIMARY 20',
+      'X gap PRIMARY 40',
+    ])
     expect(table.keys().toArray()).toEqual([10, 20, 30, 40])
     await tx.commit()
     await expectNothingLeft(db)

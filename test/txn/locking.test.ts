@@ -182,7 +182,10 @@ describe('what a statement locks', () => {
   it('is what was there: rows that do not match can be changed by others under read committed, and not under repeatable read', async () => {
     await using test = await things()
     const { db, table } = test
-    for (const [isolation, free] of [['read-committed', true], ['repeatable-read', false]] as const) {
+    for (const [isolation, free] of [
+      ['read-committed', true],
+      ['repeatable-read', false],
+    ] as const) {
       const tx = await db.begin({ isolation })
       await BY_NOTHING(tx, table)
       expect([await canUpdate(db, table, 20), await canUpdate(db, table, 10)]).toEqual([free, false])
@@ -203,7 +206,10 @@ describe('what a statement locks', () => {
       { transaction: a.id, table: 'things', index: 'PRIMARY', key: 20, mode: 'X', kind: 'record', status: 'granted', blockedBy: [] },
       { transaction: b.id, index: 'PRIMARY', key: 20, mode: 'S', kind: 'record', status: 'waiting', blockedBy: [a.id] },
     ])
-    expect(db.transactions()).toMatchObject([{ id: a.id, waitingFor: undefined }, { id: b.id, waitingFor: { key: 20, blockedBy: [a.id] } }])
+    expect(db.transactions()).toMatchObject([
+      { id: a.id, waitingFor: undefined },
+      { id: b.id, waitingFor: { key: 20, blockedBy: [a.id] } },
+    ])
     await a.commit()
     await waiting
     await b.commit()

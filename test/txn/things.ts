@@ -33,7 +33,17 @@ export async function things(options: OpenTestOptions = {}): Promise<TestDatabas
 export function recordLocks(db: Database, tx: Transaction): string[] {
   const locks = db.locks().filter((lock) => lock.transaction === tx.id && lock.kind !== 'table')
   const order = (lock: (typeof locks)[number]): number => (lock.supremum ? 1e6 : (lock.key as number) * 1000 + Number(lock.primaryKey ?? 0))
-  locks.sort((a, b) => (a.index === b.index ? order(a) - order(b) : a.index === 'PRIMARY' ? 1 : b.index === 'PRIMARY' ? -1 : (a.index as string) < (b.index as string) ? -1 : 1))
+  locks.sort((a, b) =>
+    a.index === b.index
+      ? order(a) - order(b)
+      : a.index === 'PRIMARY'
+        ? 1
+        : b.index === 'PRIMARY'
+          ? -1
+          : (a.index as string) < (b.index as string)
+            ? -1
+            : 1,
+  )
   return locks.map(({ mode, kind, index, key, primaryKey, supremum, status }) => {
     const place = supremum ? 'above all' : primaryKey === undefined ? String(key) : `${key}/${primaryKey}`
     return `${mode} ${kind} ${index} ${place}${status === 'waiting' ? ', waiting' : ''}`

@@ -16,7 +16,13 @@ describe('waiting', () => {
     await holder.get(table, 20, { lock: 'share' })
     const served: string[] = []
     const queue: Transaction[] = []
-    for (const [name, lock] of [['X1', 'update'], ['S1', 'share'], ['S2', 'share'], ['X2', 'update'], ['S3', 'share']] as const) {
+    for (const [name, lock] of [
+      ['X1', 'update'],
+      ['S1', 'share'],
+      ['S2', 'share'],
+      ['X2', 'update'],
+      ['S3', 'share'],
+    ] as const) {
       const tx = await db.begin({ isolation: 'read-committed' })
       queue.push(tx)
       void tx.get(table, 20, { lock }).then(() => served.push(name))
@@ -200,7 +206,8 @@ describe('not waiting', () => {
     const { db, table } = test
     const workers = [await db.begin(), await db.begin(), await db.begin()]
     const taken: number[][] = []
-    for (const worker of workers) taken.push((await worker.values(table, { limit: 2 }, { lock: 'update', wait: 'skip' }).toArray()).map((thing) => thing.id))
+    for (const worker of workers)
+      taken.push((await worker.values(table, { limit: 2 }, { lock: 'update', wait: 'skip' }).toArray()).map((thing) => thing.id))
     expect(taken).toEqual([[10, 20], [30, 40], []])
     expect(await workers[2].get(table, 10, { lock: 'update', wait: 'skip' })).toBeUndefined()
     for (const worker of workers) await worker.commit()
@@ -227,7 +234,12 @@ describe('not waiting', () => {
     expect(await canUpdate(db, table, 20)).toBe(false)
     await b.commit()
     await a.rollback()
-    expect(table.values().toArray().map((thing) => thing.size)).toEqual([1, 6, 5, 7])
+    expect(
+      table
+        .values()
+        .toArray()
+        .map((thing) => thing.size),
+    ).toEqual([1, 6, 5, 7])
     await expectNothingLeft(db)
   })
 
@@ -238,7 +250,12 @@ describe('not waiting', () => {
     const clock = test.environment.clock as SimulatedClock
     const [a, b, c, d] = [await db.begin(), await db.begin(), await db.begin(), await db.begin()]
     await a.update(table, 20, { size: 0 })
-    const waits = [b.update(table, 20, { size: 1 }, { wait: 200 }), c.update(table, 20, { size: 1 }), table.delete(20), d.delete(table, 20, { wait: 3000 })]
+    const waits = [
+      b.update(table, 20, { size: 1 }, { wait: 200 }),
+      c.update(table, 20, { size: 1 }),
+      table.delete(20),
+      d.delete(table, 20, { wait: 3000 }),
+    ]
     const outcomes = () => Promise.all(waits.map(outcomeOf))
     expect(await outcomes()).toEqual(['waits', 'waits', 'waits', 'waits'])
     clock.advance(200)
@@ -288,7 +305,12 @@ describe('a deadlock', () => {
     expect(await survivor).toBe(true)
     expect(await outcomeOf(b.get(table, 10))).toBe('ERR_TRANSACTION_ENDED')
     await a.commit()
-    expect(table.values().toArray().map((thing) => thing.size)).toEqual([100, 101, 5, 100])
+    expect(
+      table
+        .values()
+        .toArray()
+        .map((thing) => thing.size),
+    ).toEqual([100, 101, 5, 100])
     await expectNothingLeft(db)
   })
 
@@ -399,7 +421,10 @@ describe('a deadlock', () => {
     expect(attempts).toBe(3)
     expect([table.get(10)?.size, table.get(20)?.size]).toEqual([5, 6])
     const results = await Promise.allSettled([transfer(10, 20, 0), transfer(20, 10, 0)])
-    expect(results.map((result) => (result.status === 'rejected' ? (result.reason as NextkeyError).code : 'done')).sort()).toEqual(['ERR_DEADLOCK', 'done'])
+    expect(results.map((result) => (result.status === 'rejected' ? (result.reason as NextkeyError).code : 'done')).sort()).toEqual([
+      'ERR_DEADLOCK',
+      'done',
+    ])
     await expectNothingLeft(db)
   })
 })
