@@ -28,7 +28,7 @@ import { TrxSystem } from './trx-system.js'
  *     form of the checkpoint that ends recovery.
  * O2. The newest superblock counts only if the log says that its checkpoint is complete. Otherwise its pages may be in the page
  *     cache alone (its sync may have failed, which the cache does not show), and the one before it is good: neither its blocks nor
- *     its log were released.
+ *     its log were released. That goes for reading, too: an opening that was cut short may have written over the newer one's pages.
  * O3. A "complete" frame of a checkpoint newer than the superblock used means that the newer superblock is damaged, and what it
  *     released is gone: that is an error, never an older state.
  * O4. Crashing in here, or coming twice, gives the same state: until the last step, only blocks are written that are free in both
@@ -105,7 +105,7 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
     environment,
     logOptions(options, superblocks[0].databaseId, () => engine?.checkpoints.stop()),
   )
-  const superblock = chooseSuperblock(superblocks, found, options)
+  const superblock = chooseSuperblock(superblocks, found)
   const token = new Uint8Array(16)
   environment.random.fill(token)
   const { pager, checkpointer } = loadDataFile(
@@ -150,9 +150,9 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
 }
 
 /** O2, O3. */
-function chooseSuperblock(superblocks: Superblock[], found: FoundLog, options: RecoveryOptions): Superblock {
+function chooseSuperblock(superblocks: Superblock[], found: FoundLog): Superblock {
   const [newest, older] = superblocks
-  if (older === undefined || options.readOnly) return newest
+  if (older === undefined) return newest
   if (isComplete(found, newest)) return newest
   return older
 }
