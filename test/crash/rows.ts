@@ -41,8 +41,11 @@ export interface StoredRow {
 export type Key = number | string | readonly (number | string)[]
 export type Value = Uint8Array | Record<string, unknown>
 
-/** How long values are, in bytes. */
+/** How many rows there are, and how long. */
 export interface Sizes {
+  /** Tables have this many times the keys of a small one. */
+  readonly keys: number
+  /** Bytes. */
   readonly longest: number
   /** Of a hundred values, how many go to an overflow chain … */
   readonly long: number
@@ -51,11 +54,13 @@ export interface Sizes {
 }
 
 /** Small databases: quick to look at. */
-export const SMALL: Sizes = { longest: 40_000, long: 3, medium: 20 }
+export const SMALL: Sizes = { keys: 1, longest: 40_000, long: 3, medium: 20 }
 /** Logs that fill segment after segment. */
-export const MEDIUM: Sizes = { longest: 40_000, long: 6, medium: 70 }
-/** Databases larger than their cache, transactions too big for the log. */
-export const LARGE: Sizes = { longest: 400_000, long: 25, medium: 30 }
+export const MEDIUM: Sizes = { keys: 1, longest: 40_000, long: 6, medium: 70 }
+/** Databases about as large as their cache, in many small rows: whatever is written is evicted, frozen, copied. */
+export const WIDE: Sizes = { keys: 8, longest: 10_000, long: 1, medium: 90 }
+/** Long values, transactions too big for the log. */
+export const LARGE: Sizes = { keys: 1, longest: 400_000, long: 25, medium: 30 }
 
 /** Fields with unique values, by which rows exclude each other: a key per unique index, null where the row has none. */
 export type UniqueKeys = readonly (string | null)[]
@@ -67,7 +72,7 @@ export function valueOf(shape: Shape, version: number, key: Key | undefined, siz
   switch (shape) {
     case 'account': {
       const row: Record<string, unknown> = key === undefined ? { version } : { id: key, version }
-      sometimes(random, row, 'owner', () => `owner-${random.int(40)}`)
+      sometimes(random, row, 'owner', () => `owner-${random.int(40 * sizes.keys)}`)
       sometimes(random, row, 'city', () => `city-${random.int(6)}`)
       sometimes(random, row, 'balance', () => random.int(100) - 50)
       if (length > 20) row['note'] = text(version, length)
@@ -77,7 +82,7 @@ export function valueOf(shape: Shape, version: number, key: Key | undefined, siz
       const [tenant, number] = key as readonly (number | string)[]
       const row: Record<string, unknown> = { tenant, number, version }
       sometimes(random, row, 'tag', () => ({ name: `tag-${random.int(5)}` }))
-      sometimes(random, row, 'slot', () => random.int(12))
+      sometimes(random, row, 'slot', () => random.int(12 * sizes.keys))
       if (length > 20) row['note'] = text(version, length)
       return row
     }
@@ -140,17 +145,17 @@ export function differenceOf(shape: Shape, key: Key, found: Value, sizes: Sizes)
   return undefined
 }
 
-/** Keys that versions of a table are written under: few, so that they meet. */
-export function drawKey(shape: Shape, random: Prng): Key {
+/** Keys that values are put under: few, so that transactions meet. */
+export function drawKey(shape: Shape, random: Prng, { keys }: Sizes): Key {
   switch (shape) {
     case 'order':
-      return [random.pick(['north', 'south']), random.int(25)]
+      return [random.pick(['north', 'south']), random.int(25 * keys)]
     case 'setting':
-      return random.bool() ? `name-${random.int(20)}` : random.bool() ? random.int(10) - 5 : [random.int(3), `part-${random.int(4)}`]
+      return random.bool() ? `name-${random.int(20 * keys)}` : random.bool() ? random.int(10) - 5 : [random.int(3), `part-${random.int(4)}`]
     case 'blob':
-      return `blob-${random.int(16)}`
+      return `blob-${random.int(16 * keys)}`
     default:
-      return 1 + random.int(60)
+      return 1 + random.int(60 * keys)
   }
 }
 
@@ -162,7 +167,7 @@ function sometimes(random: Prng, row: Record<string, unknown>, field: string, va
 }
 
 function lengthOf(random: Prng, { longest, long, medium }: Sizes): number {
-  if (random.int(100) < long) return 3_000 + random.int(random.bool(0.3) ? longest : 30_000)
+  if (random.int(100) < long) return 3_000 + random.int(random.bool(0.3) ? longest : Math.min(longest, 30_000))
   if (random.int(100) < medium) return random.int(4_000)
   return random.int(random.bool() ? 10 : 200)
 }

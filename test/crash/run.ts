@@ -7,7 +7,7 @@ import { CRASH_MODES, type CrashMode, type Operation, SimulatedDisk } from '../s
 import { drawFault, type PlannedFault, TOLERATED } from './faults.js'
 import { Machine } from './machine.js'
 import { type Death, type Legal, Model } from './model.js'
-import { LARGE, MEDIUM, SMALL } from './rows.js'
+import { LARGE, MEDIUM, type Sizes, SMALL, WIDE } from './rows.js'
 import { CrashFailure, type CrashImage, Verifier } from './verify.js'
 import { Workload, type WorkloadSettings } from './workload.js'
 
@@ -55,6 +55,18 @@ interface Character {
 }
 
 const DIRECTORY = '/db'
+/** Where some runs keep their log. */
+const LOG_DISK = '/log-disk'
+/** Of a hundred transactions, how many do much at once; 5 where nothing else is said. */
+const BURSTS: ReadonlyMap<Sizes, number> = new Map([
+  [WIDE, 25],
+  [LARGE, 20],
+])
+/** Images per operation; 0.3 where nothing else is said, for they cost more. */
+const DENSITIES: ReadonlyMap<Sizes, number> = new Map([
+  [SMALL, 1],
+  [MEDIUM, 0.5],
+])
 type Mode = CrashMode | 'kill'
 const MODES: readonly Mode[] = [...CRASH_MODES, 'random', 'torn', 'kill']
 
@@ -94,7 +106,7 @@ class Run {
     const { options, workload } = this.#character
     this.#model = new Model(options.durability ?? 'sync')
     this.#verifier = new Verifier(
-      { directory: DIRECTORY, options, sizes: workload.sizes, depth: settings.depth, nestEvery: NEST_EVERY, writeEvery: WRITE_EVERY, failEvery: FAIL_EVERY },
+      { directory: DIRECTORY, options, sizes: workload.sizes, depth: settings.depth, ...SAMPLES },
       this.#random.fork(),
     )
   }
@@ -102,6 +114,8 @@ class Run {
   async run(): Promise<RunReport> {
     try {
       let disk = new SimulatedDisk({ seed: this.#random.next(), completion: 'manual', trace: true })
+      disk.makeDirectory(LOG_DISK)
+      disk.syncDirectorySync('/')
       for (this.#generation = 1; this.#generation <= this.#character.generations && !this.#stopped; this.#generation++) {
         disk = await this.#live(disk)
       }
@@ -283,8 +297,7 @@ function deathOf(mode: Mode): Death {
 }
 
 function drawCharacter(random: Prng): Character {
-  const sizes = random.pick([SMALL, SMALL, SMALL, SMALL, MEDIUM, MEDIUM, LARGE])
-  const large = sizes === LARGE
+  const sizes = random.pick([SMALL, SMALL, SMALL, SMALL, SMALL, MEDIUM, MEDIUM, WIDE, WIDE, LARGE])
   return {
     options: {
       durability: random.pick(['sync', 'sync', 'sync', 'write', 'lazy'] as const),
@@ -294,12 +307,13 @@ function drawCharacter(random: Prng): Character {
       logSegmentSize: random.pick([65536, 65536, 131072]),
       checkpointBytes: random.pick([65536, 65536, 262144]),
       checkpointInterval: random.pick([500, 60_000]),
+      ...(random.int(4) === 0 ? { walDirectory: `${LOG_DISK}/wal` } : {}),
     },
-    workload: { clients: 1 + random.int(6), sizes, statements: 2 + random.int(large ? 20 : 10), bursts: large ? 20 : 5 },
+    workload: { clients: 1 + random.int(6), sizes, statements: 2 + random.int(sizes === LARGE ? 20 : 10), bursts: BURSTS.get(sizes) ?? 5 },
     generations: 2 + random.int(4),
-    steps: 60 + random.int(sizes === MEDIUM ? 500 : 300),
+    steps: 60 + random.int(sizes === MEDIUM || sizes === WIDE ? 500 : 300),
     eagerness: random.pick([15, 40, 70]),
-    density: sizes === SMALL ? 1 : sizes === MEDIUM ? 0.5 : 0.25,
+    density: DENSITIES.get(sizes) ?? 0.3,
     faulty: random.int(100) < 25,
   }
 }
@@ -326,10 +340,6 @@ export class RunFailure extends Error {
 /** The run has looked at as many images as it was to. */
 class Enough extends Error {}
 
-/** Of so many images, one has its recovery crashed at every operation … */
-const NEST_EVERY = 100
-/** … one takes writes again … */
-const WRITE_EVERY = 8
-/** … and one has a failure in its recovery. */
-const FAIL_EVERY = 20
+/** Of so many images, one is looked at in this way as well. */
+const SAMPLES = { nestEvery: 100, writeEvery: 8, failEvery: 20, readEvery: 10, rotEvery: 10 }
 const TRACE_LINES = 60

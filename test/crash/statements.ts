@@ -52,7 +52,7 @@ export class Statements {
     if (dice < 36) return this.#insert(table, spec, version, 'replace')
     if (dice < 60) return this.#put(table, spec, version)
     const known = this.#model.keys(table.name)
-    const key = known.length > 0 && this.#random.bool(0.8) ? this.#random.pick(known) : drawKey(spec.shape, this.#random)
+    const key = known.length > 0 && this.#random.bool(0.8) ? this.#random.pick(known) : drawKey(spec.shape, this.#random, this.#sizes)
     return dice < 80 ? this.#update(table, spec, version, key) : this.#delete(table, key)
   }
 
@@ -60,7 +60,7 @@ export class Statements {
     const generated = spec.options.autoIncrement === true && this.#random.bool(0.6)
     const inline = spec.options.key !== undefined
     const onDuplicate = generated && !inline ? undefined : mode
-    const key = generated ? undefined : drawKey(spec.shape, this.#random)
+    const key = generated ? undefined : drawKey(spec.shape, this.#random, this.#sizes)
     const value = valueOf(spec.shape, version, key, this.#sizes)
     const options = onDuplicate === undefined ? [] : [{ onDuplicate }]
     const args = inline || generated ? [value, ...options] : [key, value, ...options]
@@ -82,7 +82,7 @@ export class Statements {
   }
 
   #put(table: Table<Value>, spec: TableSpec, version: number): Statement {
-    const key = drawKey(spec.shape, this.#random)
+    const key = drawKey(spec.shape, this.#random, this.#sizes)
     const value = valueOf(spec.shape, version, key, this.#sizes)
     return {
       text: `puts ${table.name} ${keyText(key)} version ${version}`,
@@ -97,7 +97,7 @@ export class Statements {
 
   #update(table: Table<Value>, spec: TableSpec, version: number, key: Key): Statement {
     // Now and then to another key: a delete and an insert.
-    const target = spec.options.key !== undefined && this.#random.int(100) < 15 ? drawKey(spec.shape, this.#random) : key
+    const target = spec.options.key !== undefined && this.#random.int(100) < 15 ? drawKey(spec.shape, this.#random, this.#sizes) : key
     const value = valueOf(spec.shape, version, target, this.#sizes)
     const moves = keyText(target) !== keyText(key)
     return {

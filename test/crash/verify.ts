@@ -1,6 +1,7 @@
 import { NextkeyError } from '../../src/base/errors.js'
 import { type Database, openWith } from '../../src/database.js'
 import type { OpenOptions } from '../../src/options.js'
+import { Page } from '../../src/storage/page-format.js'
 import { abandon } from '../support/open-test-database.js'
 import type { Prng } from '../support/seeded.js'
 import { CRASH_MODES, type CrashMode, type SimulatedDisk } from '../support/simulated-disk.js'
@@ -34,6 +35,10 @@ export interface VerifySettings {
   readonly writeEvery: number
   /** Of so many images one has something fail while it is opened. */
   readonly failEvery: number
+  /** Of so many images one is also opened read-only. */
+  readonly readEvery: number
+  /** Of so many images one has a block go bad. */
+  readonly rotEvery: number
 }
 
 export class CrashFailure extends Error {
@@ -66,6 +71,8 @@ export interface Identified {
  * V4. (Sampled.) Recovery, crashed at each of its own I/O operations, leads to the very same state; so does opening it again.
  * V5. (Sampled.) It takes writes again, and keeps them.
  * V6. (Sampled.) A call that fails while it is opened raises a typed error, and the next opening finds everything.
+ * V7. (Sampled.) It opens read-only, too, and shows a whole checkpoint.
+ * V8. (Sampled.) When a block of the data file goes bad, that is reported, unless nothing needed it.
  */
 export class Verifier {
   /** Images opened. */
@@ -83,7 +90,10 @@ export class Verifier {
 
   async verify(image: CrashImage, depth: number = this.#settings.depth): Promise<void> {
     this.points++
-    if (this.#random.int(this.#settings.failEvery) === 0) await this.#failToOpen(image)
+    const { failEvery, readEvery, rotEvery } = this.#settings
+    if (this.#random.int(failEvery) === 0) await this.#failToOpen(image)
+    if (this.#random.int(readEvery) === 0) await this.#openReadOnly(image)
+    if (this.#random.int(rotEvery) === 0) await this.#rot(image)
     const nested = depth > 0 && this.#random.int(this.#settings.nestEvery) === 0 ? new Nested(image, this.#random) : undefined
     const db = await this.#open(image)
     let state: State
@@ -145,6 +155,49 @@ export class Verifier {
     }
   }
 
+  /** V7. */
+  async #openReadOnly(image: CrashImage): Promise<void> {
+    const { directory, options, sizes } = this.#settings
+    const point = `${image.point} → opened read-only`
+    const disk = image.disk.clone()
+    let db: Database
+    try {
+      db = await openWith(simulatedEnvironment({ disk }), directory, { ...options, readOnly: true })
+    } catch (error) {
+      // Nobody has ever opened it for writing.
+      if (error instanceof NextkeyError && error.code === 'ERR_NOT_FOUND' && image.legal.candidates.some(({ commits }) => commits === 0)) return
+      throw new CrashFailure(point, `it does not open: ${String(error)}`, error)
+    }
+    try {
+      await this.#check(db, point)
+      await readState(db, image.legal.tables, sizes, point)
+    } finally {
+      await abandon(db, disk)
+    }
+  }
+
+  /** V8. */
+  async #rot(image: CrashImage): Promise<void> {
+    const { directory, options, sizes } = this.#settings
+    const disk = image.disk.clone()
+    const damage = damageBlock(disk, `${directory}/nextkey.db`, this.#random)
+    if (damage === undefined) return
+    const point = `${image.point} → ${damage}`
+    let db: Database | undefined
+    try {
+      db = await openWith(simulatedEnvironment({ disk }), directory, options)
+      const { problems } = await db.check()
+      const { fingerprint } = await readState(db, image.legal.tables, sizes, point)
+      if (problems.length === 0 && image.legal.candidates.some((candidate) => candidate.fingerprint === fingerprint)) return
+      if (problems.length === 0) throw new CrashFailure(point, 'nobody noticed, and the state is none that may be')
+    } catch (error) {
+      if (error instanceof CrashFailure) throw error
+      if (!(error instanceof NextkeyError && DAMAGE.has(error.code))) throw new CrashFailure(point, `it is reported as ${String(error)}`, error)
+    } finally {
+      if (db !== undefined) await abandon(db, disk)
+    }
+  }
+
   async #look(db: Database, { legal, point }: CrashImage): Promise<State> {
     await this.#check(db, point)
     const { candidate, state } = await this.identify(db, legal, point)
@@ -170,7 +223,7 @@ export class Verifier {
     for (const spec of image.legal.tables.values()) {
       if (!before.tables.includes(spec.name)) continue
       const table = await db.table<Value>(spec.name)
-      const key = drawKey(spec.shape, this.#random)
+      const key = drawKey(spec.shape, this.#random, sizes)
       const old = table.get(key)
       const value = withoutUnique(valueOf(spec.shape, this.#nextVersion++, key, sizes))
       await (spec.options.key === undefined ? tx.put(table, key, value) : tx.put(table, value as never))
@@ -191,6 +244,27 @@ export class Verifier {
       await abandon(again, disk)
     }
   }
+}
+
+/** Flips a bit, or puts a block where another belongs. Says what it did; undefined if there is no file yet. */
+function damageBlock(disk: SimulatedDisk, path: string, random: Prng): string | undefined {
+  if (!disk.exists(path)) return undefined
+  const file = disk.open(path)
+  const blocks = Math.floor(file.size() / Page.Size)
+  const block = random.int(blocks)
+  const bytes = new Uint8Array(Page.Size)
+  if (random.bool()) {
+    const from = random.int(blocks)
+    file.readSync(bytes, 0, Page.Size, from * Page.Size)
+    file.writeSync(bytes, 0, Page.Size, block * Page.Size)
+    return `block ${from} written over block ${block}`
+  }
+  const at = random.int(Page.Size)
+  const bit = random.int(8)
+  file.readSync(bytes, 0, Page.Size, block * Page.Size)
+  bytes[at] ^= 1 << bit
+  file.writeSync(bytes, 0, Page.Size, block * Page.Size)
+  return `bit ${bit} of byte ${at} of block ${block} flipped`
 }
 
 /** The images of a recovery under way. */
@@ -282,6 +356,8 @@ function labelOf(version: number, fingerprint: bigint): string {
   return version >= 0 ? `version ${version}` : `a short value (${fingerprint.toString(16)})`
 }
 
+/** The second where nothing is left of the only superblock of a new database. */
+const DAMAGE: ReadonlySet<string> = new Set(['ERR_DAMAGED', 'ERR_NOT_A_DATABASE'])
 /** Versions that `#write` writes lie far above those of a workload. */
 const FIRST_VERSION = 2 ** 40
 const MOST_LINES = 12
