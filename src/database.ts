@@ -15,6 +15,7 @@ import { LoopView, type Results } from './results.js'
 import { Snapshot } from './snapshot.js'
 import { PLAIN, Statements } from './statements.js'
 import { describeStatus, type Status } from './status.js'
+import { warnOfLeaks } from './leaks.js'
 import { SyncTransaction } from './sync-transaction.js'
 import { type InsertOptions, type Row, Table } from './table.js'
 import { mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
@@ -451,6 +452,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
   async #close(): Promise<void> {
     const { engine } = this
+    warnOfLeaks(this.directory, this.#transactions, engine.system.views)
     try {
       engine.rowLocks.close()
       for (const core of this.#transactions) core.rollback('was rolled back: the database was closed')

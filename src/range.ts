@@ -1,5 +1,6 @@
 import { describe, InvalidArgumentError } from './base/errors.js'
 import { encodeCompound, encodeKey, encodePrefix, encodePrefixUpperBound, KeyBuffer } from './codec/key-encoding.js'
+import { KEY_PADDING } from './storage/slotted-page-layout.js'
 import type { LockRange } from './txn/locking-scan.js'
 import type { KeyRange } from './txn/range-scan.js'
 import type { KeyShape } from './txn/table-store.js'
@@ -47,11 +48,13 @@ function isWhole(key: unknown, shape: KeyShape): boolean {
 function encodeBounds(range: Range, shape: KeyShape): KeyRange {
   if (range.eq !== undefined) return { ...lowerBound(range.eq, shape), ...upperBound(range.eq, shape) }
   if (range.prefix !== undefined) {
-    const lower = new KeyBuffer()
-    const upper = new KeyBuffer()
-    encodePrefix(range.prefix, lower, !shape.compound)
-    encodePrefixUpperBound(range.prefix, upper, !shape.compound)
-    return { lower: lower.bytes, lowerLength: lower.length, upper: upper.bytes, upperLength: upper.length }
+    scratch.reset()
+    encodePrefix(range.prefix, scratch, !shape.compound)
+    const lower = taken()
+    scratch.reset()
+    encodePrefixUpperBound(range.prefix, scratch, !shape.compound)
+    const upper = taken()
+    return { lower, lowerLength: lower.length - KEY_PADDING, upper, upperLength: upper.length - KEY_PADDING }
   }
   const result: KeyRange = { ...UNBOUNDED }
   if (range.gte !== undefined) Object.assign(result, lowerBound(range.gte, shape))
@@ -91,18 +94,25 @@ function checkRange(range: Range, shape: KeyShape): void {
 
 /** The smallest bytes of any key that is, or begins with, the bound. */
 function lowerBound(bound: unknown, shape: KeyShape): Pick<KeyRange, 'lower' | 'lowerLength'> {
-  const key = new KeyBuffer()
-  encodeShaped(bound, shape, key)
-  return { lower: key.bytes, lowerLength: key.length }
+  encodeShaped(bound, shape, scratch)
+  const lower = taken()
+  return { lower, lowerLength: lower.length - KEY_PADDING }
 }
 
 /** Above every key that is, or begins with, the bound. */
 function upperBound(bound: unknown, shape: KeyShape): Pick<KeyRange, 'upper' | 'upperLength'> {
-  const key = new KeyBuffer()
-  if (shape.compound) encodePrefixUpperBound(elementsOf(bound, shape), key, false)
-  else encodePrefixUpperBound([bound], key, false)
-  return { upper: key.bytes, upperLength: key.length }
+  scratch.reset()
+  encodePrefixUpperBound(shape.compound ? elementsOf(bound, shape) : [bound], scratch, false)
+  const upper = taken()
+  return { upper, upperLength: upper.length - KEY_PADDING }
 }
+
+/** What is in the scratch, with the zero bytes that a search key is followed by. A key buffer for each bound would cost more than a short range. */
+function taken(): Uint8Array {
+  return scratch.bytes.slice(0, scratch.length + KEY_PADDING)
+}
+
+const scratch = new KeyBuffer()
 
 /** Encodes a key of this shape, or the first elements of a compound one. */
 export function encodeShaped(key: unknown, shape: KeyShape, target: KeyBuffer): void {

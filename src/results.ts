@@ -25,6 +25,8 @@ export class Results<T> implements IterableIterator<T> {
   constructor(engine: Engine, limit: number | undefined, open: () => ResultSource) {
     this.#engine = engine
     this.#limit = limit ?? Number.POSITIVE_INFINITY
+    // Who says how many rows are wanted gets them in one batch.
+    if (limit !== undefined) this.#batchSize = Math.min(LARGEST_BATCH, Math.max(FIRST_BATCH, limit))
     this.#open = open
   }
 

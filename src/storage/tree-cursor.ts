@@ -31,7 +31,8 @@ export class TreeCursor {
 
   /** 1 while the cursor stands before the entry at `slot`, its own being gone. */
   private between = 0
-  private readonly heldKey: Uint8Array = keyScratch()
+  /** Made when first needed: many cursors never rest. */
+  private heldKey: Uint8Array = NONE
   private heldLength = 0
   private heldPage: PageId = 0 as PageId
   private heldVersion = -1
@@ -101,6 +102,7 @@ export class TreeCursor {
     }
     this.held = slot < 0 ? Held.BeforeFirst : slot >= pages.count(base) ? Held.BehindLast : Held.Entry
     if (this.held !== Held.Entry) return
+    if (this.heldKey === NONE) this.heldKey = keyScratch()
     this.heldLength = pages.copyKey(base, slot, this.heldKey)
     this.heldPage = pages.pageId(base)
     this.heldVersion = this.store.version(base)
@@ -176,6 +178,8 @@ export class TreeCursor {
     this.between = 0
   }
 }
+
+const NONE = new Uint8Array(0)
 
 const enum Held {
   Entry,

@@ -25,6 +25,9 @@ export interface KeyRange {
   upperLength: number
 }
 
+/** The key at hand, within one batch: no user code runs in there. */
+const scratch: KeyBuffer = new KeyBuffer()
+
 /**
  * A consistent scan of one range of a table, through its key or a secondary index, either way. It works in batches: rows are
  * decoded into an array, and between batches the cursor rests on a held key, so anything may happen to the tree meanwhile.
@@ -40,7 +43,6 @@ export class RangeScan {
   readonly #want: Want
   readonly #view: Visibility
   readonly #cursor: TreeCursor
-  readonly #key: KeyBuffer = new KeyBuffer()
   #begun = false
   /** The leaf whose slots `#edge` speaks of. */
   #leaf = 0
@@ -90,8 +92,8 @@ export class RangeScan {
       if (this.#index === undefined) {
         if (this.#reader.isVisible(at, at + cursor.valueLength, this.#view)) count++
       } else {
-        this.#key.length = cursor.copyKey(this.#key.bytes)
-        if (this.#reader.readEntry(this.#table, this.#index, this.#key, at, this.#view, false)) count++
+        scratch.length = cursor.copyKey(scratch.bytes)
+        if (this.#reader.readEntry(this.#table, this.#index, scratch, at, this.#view, false)) count++
       }
       this.#stay(page)
     }
@@ -112,22 +114,22 @@ export class RangeScan {
     const cursor = this.#cursor
     const want = this.#want
     const at = cursor.valueOffset
-    if (want !== Want.Values) this.#key.length = cursor.copyKey(this.#key.bytes)
+    if (want !== Want.Values) scratch.length = cursor.copyKey(scratch.bytes)
     if (want === Want.Keys || want === Want.PrimaryKeys) {
       if (!this.#reader.isVisible(at, at + cursor.valueLength, this.#view)) return false
-      out.push(decodeTableKey(this.#table, this.#key.bytes, 0, this.#key.length))
+      out.push(decodeTableKey(this.#table, scratch.bytes, 0, scratch.length))
       return true
     }
     const row = this.#reader.decodeVisible(this.#table, at, at + cursor.valueLength, this.#view)
     if (row === undefined) return false
-    out.push(want === Want.Values ? row : [decodeTableKey(this.#table, this.#key.bytes, 0, this.#key.length), row])
+    out.push(want === Want.Values ? row : [decodeTableKey(this.#table, scratch.bytes, 0, scratch.length), row])
     return true
   }
 
   #takeEntry(index: IndexStore, out: unknown[]): boolean {
     const cursor = this.#cursor
     const want = this.#want
-    const key = this.#key
+    const key = scratch
     key.length = cursor.copyKey(key.bytes)
     const keyLength = entryKeyLength(this.#store.u32[(cursor.valueOffset + Entry.Word) >> 2])
     const rows = want === Want.Values || want === Want.Entries
