@@ -5,6 +5,7 @@ import type { TableId, TreeId } from './base/ids.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
 import { insertOptions } from './insert-options.js'
 import { describeTransaction, type Lock, listLocks, lockNames, type TransactionInfo } from './introspection.js'
+import { warnOfLeaks } from './leaks.js'
 import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
 import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, resolveOptions } from './options.js'
@@ -15,7 +16,6 @@ import { LoopView, type Results } from './results.js'
 import { Snapshot } from './snapshot.js'
 import { PLAIN, Statements } from './statements.js'
 import { describeStatus, type Status } from './status.js'
-import { warnOfLeaks } from './leaks.js'
 import { SyncTransaction } from './sync-transaction.js'
 import { type InsertOptions, type Row, Table } from './table.js'
 import { mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
@@ -345,9 +345,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   /** @internal */
   putInto(trx: Trx, table: object, args: unknown[]): Steps<unknown> {
     const store = this.storeOf(table)
-    return store.keyPaths === null
-      ? this.statements.put(trx, store, args[1], args[0], PLAIN)
-      : this.statements.put(trx, store, args[0], undefined, PLAIN)
+    return store.keyPaths === null ? this.statements.put(trx, store, args[1], args[0]) : this.statements.put(trx, store, args[0], undefined)
   }
 
   /** @internal */

@@ -162,31 +162,15 @@ export class Statements {
   }
 
   /** Inserts the row, or replaces the one with the same key. Returns the key. */
-  *put(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
+  *put(trx: Trx, table: TableStore, row: unknown, key: unknown): Steps<unknown> {
     this.#engine.mustWrite()
-    const { writer, reader } = this.#engine
+    const { writer } = this.#engine
     const [given, keyGiven] = this.#withGeneratedKey(table, row, key)
-    for (;;) {
-      const stored = this.#prepare(table, given, keyGiven)
-      const result = this.#finishInsert(table)
-      if (reader.has(table, writer.key, 'newest')) {
-        if ((yield* writer.lock(trx, table, LockMode.X, options.policy)) === true) {
-          this.#place(trx, table)
-          yield* writer.update(trx, table, stored, false)
-          return result
-        }
-        continue
-      }
-      const mark = markOf(trx)
-      try {
-        this.#place(trx, table)
-        yield* writer.insert(trx, table, stored, true)
-        return result
-      } catch (caught) {
-        if (!(caught instanceof DuplicateKeyError) || caught.index !== 'PRIMARY') throw caught
-        this.#engine.undoTo(trx, mark)
-      }
-    }
+    const stored = this.#prepare(table, given, keyGiven)
+    const result = this.#finishInsert(table)
+    this.#place(trx, table)
+    if (!(yield* writer.insertUnlessThere(trx, table, stored, true))) yield* writer.update(trx, table, stored, false)
+    return result
   }
 
   /** Changes the row with this key: by the fields of a patch, or to what the function makes of it. False if there is none. */

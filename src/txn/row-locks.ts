@@ -19,20 +19,6 @@ import type { TrxSystem } from './trx-system.js'
  */
 export type Steps<T> = Generator<LockRequest, T, void>
 
-/** What became of an attempt to lock. */
-export const enum Acquired {
-  /** Newly taken, without waiting. */
-  New = 0,
-  /** Was held already. */
-  Held = 1,
-  /** Taken after a wait: whatever was looked at before is to be searched again. */
-  Waited = 2,
-  /** The entry vanished while it was waited for: search again. */
-  Moved = 3,
-  /** Not to be had, and the statement skips what is locked. */
-  Skipped = 4,
-}
-
 /** What a statement does where it would have to wait. */
 export type WaitPolicy = 'wait' | 'nowait' | 'skip'
 
@@ -58,21 +44,17 @@ export class RowLocks {
   }
 
   *table(trx: Trx, table: TableId, lock: TableLock): Steps<void> {
-    const { owner } = trx
-    if (owner.lastTable === table && (owner.lastTableMask & (1 << lock)) !== 0) return
-    const result = this.locks.lockTable(owner, table, lock, trx.mayWait)
+    const result = this.tryTable(trx, table, lock)
     if (result > LockResult.AlreadyHeld) yield* this.settle(trx, result)
   }
 
-  /** Locks an entry (key[0, length), last written by `writer`) or, with SUPREMUM for a length, the gap above all. */
-  *record(trx: Trx, tree: TreeId, key: Uint8Array, length: number, lock: RecordLock, writer: TrxId, policy: WaitPolicy): Steps<Acquired> {
-    const result = this.try(trx, tree, key, length, lock, writer, policy === 'wait')
-    if (result <= LockResult.AlreadyHeld) return result as number as Acquired
-    if (policy === 'skip' && result === LockResult.NotAvailable) return Acquired.Skipped
-    return yield* this.settle(trx, result)
+  tryTable(trx: Trx, table: TableId, lock: TableLock): LockResult {
+    const { owner } = trx
+    if (owner.lastTable === table && (owner.lastTableMask & (1 << lock)) !== 0) return LockResult.AlreadyHeld
+    return this.locks.lockTable(owner, table, lock, trx.mayWait)
   }
 
-  /** The first half of `record`: one attempt, without a wait. */
+  /** One attempt to lock an entry (key[0, length), last written by `writer`), or, with SUPREMUM for a length, the gap above all. */
   try(trx: Trx, tree: TreeId, key: Uint8Array, length: number, lock: RecordLock, writer: TrxId, mayWait: boolean): LockResult {
     if (length !== SUPREMUM) this.#revealImplicit(trx, tree, key, length, writer)
     return this.locks.lockRecord(trx.owner, tree, key, length, lock, mayWait && trx.mayWait)
@@ -85,17 +67,16 @@ export class RowLocks {
   }
 
   /** Before a change that leaves an implicit lock of its own. */
-  *implicitly(trx: Trx, tree: TreeId, key: Uint8Array, length: number, writer: TrxId): Steps<Acquired> {
+  tryImplicitly(trx: Trx, tree: TreeId, key: Uint8Array, length: number, writer: TrxId): LockResult {
     if (writer !== trx.trxId) this.#revealImplicit(trx, tree, key, length, writer)
-    const result = this.locks.lockImplicitly(trx.owner, tree, key, length, trx.mayWait)
-    return result <= LockResult.AlreadyHeld ? (result as number as Acquired) : yield* this.settle(trx, result)
+    return this.locks.lockImplicitly(trx.owner, tree, key, length, trx.mayWait)
   }
 
-  /** L2, before the insert; the tree stands where the entry will be. False: it had to wait, search again. */
-  *beforeInsert(trx: Trx, tree: BTree): Steps<boolean> {
-    if (this.locks.isIdle) return true
+  /** L2, before the insert; the tree stands where the entry will be. After a wait, search again. */
+  tryInsert(trx: Trx, tree: BTree): LockResult {
+    if (this.locks.isIdle) return LockResult.Granted
     this.#findSuccessor(tree, tree.slot)
-    const result = this.locks.lockRecord(
+    return this.locks.lockRecord(
       trx.owner,
       tree.tree,
       this.#successor.bytes,
@@ -103,9 +84,6 @@ export class RowLocks {
       RecordLock.XInsertIntention,
       trx.mayWait,
     )
-    if (result <= LockResult.AlreadyHeld) return true
-    yield* this.settle(trx, result)
-    return false
   }
 
   /** L2, after the insert, in the same turn as `beforeInsert`. */
@@ -139,8 +117,8 @@ export class RowLocks {
     for (const { waiting } of Array.from(this.locks.owners())) if (waiting !== null) this.locks.cancel(waiting, 'closed')
   }
 
-  /** Waits for what a call to the lock system answered, or raises what it means. */
-  *settle(trx: Trx, result: LockResult): Steps<Acquired> {
+  /** Waits for what a call to the lock system answered, or raises what it means. Whatever was looked at before is to be searched again. */
+  *settle(trx: Trx, result: LockResult): Steps<void> {
     if (result === LockResult.NotAvailable) throw new LockNotAvailableError()
     if (result === LockResult.Deadlock) throw this.#deadlock(trx)
     const request = trx.owner.waiting as LockRequest
@@ -153,9 +131,8 @@ export class RowLocks {
       throw new NextkeyError('ERR_TRANSACTION_ENDED', 'this transaction was ended while its statement was waiting for a lock')
     switch (request.status) {
       case 'granted':
-        return Acquired.Waited
       case 'moved':
-        return Acquired.Moved
+        return
       case 'deadlock':
         throw this.#deadlock(trx)
       case 'timeout':

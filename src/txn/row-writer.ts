@@ -4,10 +4,11 @@ import { NO_PAGE, type PageId, type TrxId } from '../base/ids.js'
 import { KeyBuffer } from '../codec/key-encoding.js'
 import { SUPREMUM } from '../lock/lock-key.js'
 import { LockMode, RecordLock, TableLock } from '../lock/lock-modes.js'
+import { LockResult } from '../lock/lock-request.js'
 import type { PageStore } from '../storage/page-store.js'
 import { MAX_ENTRY } from '../storage/slotted-page-layout.js'
 import { Clustered, Entry, entryFlags, entryWord, Flag, INSERT_BIT, OverflowRef, trxIdAt, writeEntryHeader } from './record-format.js'
-import { Acquired, type RowLocks, type Steps, type WaitPolicy } from './row-locks.js'
+import type { RowLocks, Steps, WaitPolicy } from './row-locks.js'
 import { decodeTableKey, type RowReader } from './row-reader.js'
 import type { IndexStore, TableStore } from './table-store.js'
 import type { Trx } from './trx.js'
@@ -55,45 +56,71 @@ export class RowWriter {
    * locked in S, or in X for statements that go on to change it (`exclusive`; K1). Raises DuplicateKeyError and the errors of waits.
    */
   *insert(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Steps<void> {
-    yield* this.#locks.table(trx, table.id, TableLock.IX)
-    yield* this.#insertRecord(trx, table, exclusive)
-    for (const index of table.indexes) yield* this.#addEntry(trx, table, index, row, exclusive)
-    trx.redo.put(table.id, this.key.bytes, this.key.length, this.image.bytes, this.image.start, this.image.end)
+    if (yield* this.insertUnlessThere(trx, table, row, exclusive)) return
+    const existing = this.#reader.decodePrimaryKey(table, this.key)
+    throw new DuplicateKeyError(table.name, 'PRIMARY', existing, existing)
   }
 
-  *#insertRecord(trx: Trx, table: TableStore, exclusive: boolean): Steps<void> {
+  /** The same, but false, with the record locked, when a row with this primary key is there. */
+  *insertUnlessThere(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Steps<boolean> {
+    const intention = this.#locks.tryTable(trx, table.id, TableLock.IX)
+    if (intention > LockResult.AlreadyHeld) yield* this.#wait(trx, intention)
+    for (
+      let result = this.#insertRecord(trx, table, exclusive);
+      result !== Insertion.Done;
+      result = this.#insertRecord(trx, table, exclusive)
+    ) {
+      if (result === Insertion.Duplicate) return false
+      yield* this.#wait(trx, this.#refused)
+    }
+    for (const index of table.indexes) yield* this.#addEntry(trx, table, index, row, exclusive)
+    trx.redo.put(table.id, this.key.bytes, this.key.length, this.image.bytes, this.image.start, this.image.end)
+    return true
+  }
+
+  /** What the lock system answered where a wait is due. */
+  #refused: LockResult = LockResult.Granted
+
+  #insertRecord(trx: Trx, table: TableStore, exclusive: boolean): Insertion {
     const { key } = this
     const store = this.#store
     const tree = table.clustered
-    for (;;) {
-      store.beginOperation()
-      if (tree.findToInsert(key.bytes, key.length)) {
-        const at = tree.valueOffset
-        const lock = exclusive ? RecordLock.XRecord : RecordLock.SRecord
-        trx.owner.inheritsAll = true
-        const acquired = yield* this.#saved(this.#locks.record(trx, tree.tree, key.bytes, key.length, lock, trxIdAt(store.u32, at), 'wait'))
-        if (acquired >= Acquired.Waited) continue
-        if ((store.u8[at + Clustered.Flags] & Flag.Deleted) === 0) {
-          const existing = this.#reader.decodePrimaryKey(table, key)
-          throw new DuplicateKeyError(table.name, 'PRIMARY', existing, existing)
-        }
-        // The row was deleted, and nobody needs it back: its record is taken over (K1).
-        if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, key.bytes, key.length, trxIdAt(store.u32, at)))) >= Acquired.Waited)
-          continue
-        this.#mustSee(trx, trxIdAt(store.u32, at), table)
-        this.#appendUndo(trx, UndoKind.Update, table.id, key, store.u8, at, at + tree.valueLength)
-        trx.needsPurge = true
-        const value = this.#record(trx, this.image, 0)
-        tree.replaceValue(value, this.#valueStart, this.#valueEnd)
-        return
-      }
-      if (!(yield* this.#saved(this.#locks.beforeInsert(trx, tree)))) continue
-      this.#appendUndo(trx, UndoKind.Insert, table.id, key, NOTHING, 0, 0)
-      const value = this.#record(trx, this.image, INSERT_BIT)
-      tree.insertAtHit(key.bytes, key.length, value, this.#valueStart, this.#valueEnd)
-      this.#locks.inserted(tree, key.bytes, key.length)
-      return
-    }
+    store.beginOperation()
+    if (tree.findToInsert(key.bytes, key.length)) return this.#insertOver(trx, table, exclusive)
+    const result = this.#locks.tryInsert(trx, tree)
+    if (result > LockResult.AlreadyHeld) return this.#mustWait(result)
+    this.#appendUndo(trx, UndoKind.Insert, table.id, key, NOTHING, 0, 0)
+    const value = this.#record(trx, this.image, INSERT_BIT)
+    tree.insertAtHit(key.bytes, key.length, value, this.#valueStart, this.#valueEnd)
+    this.#locks.inserted(tree, key.bytes, key.length)
+    return Insertion.Done
+  }
+
+  /** A record with the key is there, on which the tree stands: a row, or what is left of one, which is taken over (K1). */
+  #insertOver(trx: Trx, table: TableStore, exclusive: boolean): Insertion {
+    const { key } = this
+    const store = this.#store
+    const tree = table.clustered
+    const at = tree.valueOffset
+    const writer = trxIdAt(store.u32, at)
+    trx.owner.inheritsAll = true
+    const lock = exclusive ? RecordLock.XRecord : RecordLock.SRecord
+    let result = this.#locks.try(trx, tree.tree, key.bytes, key.length, lock, writer, true)
+    if (result > LockResult.AlreadyHeld) return this.#mustWait(result)
+    this.#mustSee(trx, writer, table)
+    if ((store.u8[at + Clustered.Flags] & Flag.Deleted) === 0) return Insertion.Duplicate
+    result = this.#locks.tryImplicitly(trx, tree.tree, key.bytes, key.length, writer)
+    if (result > LockResult.AlreadyHeld) return this.#mustWait(result)
+    this.#appendUndo(trx, UndoKind.Update, table.id, key, store.u8, at, at + tree.valueLength)
+    trx.needsPurge = true
+    const value = this.#record(trx, this.image, 0)
+    tree.replaceValue(value, this.#valueStart, this.#valueEnd)
+    return Insertion.Done
+  }
+
+  #mustWait(result: LockResult): Insertion {
+    this.#refused = result
+    return Insertion.Wait
   }
 
   /**
@@ -104,7 +131,8 @@ export class RowWriter {
     const { key } = this
     const store = this.#store
     const tree = table.clustered
-    yield* this.#locks.table(trx, table.id, mode === LockMode.X ? TableLock.IX : TableLock.IS)
+    const intention = this.#locks.tryTable(trx, table.id, mode === LockMode.X ? TableLock.IX : TableLock.IS)
+    if (intention > LockResult.AlreadyHeld) yield* this.#wait(trx, intention)
     for (;;) {
       store.beginOperation()
       if (!tree.find(key.bytes, key.length)) {
@@ -114,12 +142,16 @@ export class RowWriter {
       const at = tree.valueOffset
       const writer = trxIdAt(store.u32, at)
       const lock = mode === LockMode.X ? RecordLock.XRecord : RecordLock.SRecord
-      const acquired = yield* this.#saved(this.#locks.record(trx, tree.tree, key.bytes, key.length, lock, writer, policy))
-      if (acquired === Acquired.Skipped) return undefined
-      if (acquired >= Acquired.Waited) continue
+      const result = this.#locks.try(trx, tree.tree, key.bytes, key.length, lock, writer, policy === 'wait')
+      if (result > LockResult.AlreadyHeld) {
+        if (policy === 'skip' && result === LockResult.NotAvailable) return undefined
+        yield* this.#wait(trx, result)
+        continue
+      }
       this.#mustSee(trx, writer, table)
       if ((store.u8[at + Clustered.Flags] & Flag.Deleted) === 0) return true
-      if (acquired === Acquired.New && !trx.takesGapLocks) this.#locks.locks.unlockRecord(trx.owner, tree.tree, key.bytes, key.length, lock)
+      if (result === LockResult.Granted && !trx.takesGapLocks)
+        this.#locks.locks.unlockRecord(trx.owner, tree.tree, key.bytes, key.length, lock)
       return false
     }
   }
@@ -197,7 +229,11 @@ export class RowWriter {
       if (tree.findToInsert(entry.bytes, entry.length)) {
         const at = tree.valueOffset
         const writer = trxIdAt(store.u32, at)
-        if ((yield* this.#saved(this.#locks.implicitly(trx, tree.tree, entry.bytes, entry.length, writer))) >= Acquired.Waited) continue
+        const result = this.#locks.tryImplicitly(trx, tree.tree, entry.bytes, entry.length, writer)
+        if (result > LockResult.AlreadyHeld) {
+          yield* this.#wait(trx, result)
+          continue
+        }
         assert(
           (entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0,
           `index '${index.definition.name}' has an entry for a row that is not there`,
@@ -207,7 +243,11 @@ export class RowWriter {
         writeEntryHeader(store.u32, at, trx.trxId, 0, keyLength)
         return
       }
-      if (!(yield* this.#saved(this.#locks.beforeInsert(trx, tree)))) continue
+      const result = this.#locks.tryInsert(trx, tree)
+      if (result > LockResult.AlreadyHeld) {
+        yield* this.#wait(trx, result)
+        continue
+      }
       this.#appendUndo(trx, UndoKind.EntryInsert, index.definition.tree, entry, NOTHING, 0, 0)
       putU32(this.#small, Entry.TrxLow, trx.trxId % 4294967296)
       putU32(this.#small, Entry.Word, entryWord(trx.trxId, 0, keyLength))
@@ -242,10 +282,11 @@ export class RowWriter {
         return true
       }
       any = true
-      const acquired = yield* this.#saved(
-        this.#locks.record(trx, tree.tree, found.bytes, found.length, nextKey, trxIdAt(store.u32, at), 'wait'),
-      )
-      if (acquired >= Acquired.Waited) return false
+      const result = this.#locks.try(trx, tree.tree, found.bytes, found.length, nextKey, trxIdAt(store.u32, at), true)
+      if (result > LockResult.AlreadyHeld) {
+        yield* this.#wait(trx, result)
+        return false
+      }
       if (!equal) return true
       if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) === 0) {
         const existing = decodeTableKey(table, found.bytes, keyLength, found.length)
@@ -265,10 +306,11 @@ export class RowWriter {
       assert(found, `index '${index.definition.name}' of table '${table.name}' lacks the entry of a row`)
       const at = tree.valueOffset
       const word = store.u32[(at + Entry.Word) >> 2]
-      if (
-        (yield* this.#saved(this.#locks.implicitly(trx, tree.tree, entry.bytes, entry.length, trxIdAt(store.u32, at)))) >= Acquired.Waited
-      )
+      const result = this.#locks.tryImplicitly(trx, tree.tree, entry.bytes, entry.length, trxIdAt(store.u32, at))
+      if (result > LockResult.AlreadyHeld) {
+        yield* this.#wait(trx, result)
         continue
+      }
       assert((entryFlags(word) & Flag.Deleted) === 0, `index '${index.definition.name}' has the entry of a live row marked as deleted`)
       this.#appendUndo(trx, UndoKind.EntryMark, index.definition.tree, entry, store.u8, at, at + Entry.Size)
       trx.needsPurge = true
@@ -278,25 +320,19 @@ export class RowWriter {
     }
   }
 
-  /** Runs steps that may wait, and keeps key and image over the waits (W3). */
-  *#saved<T>(steps: Steps<T>): Steps<T> {
-    let next = steps.next()
-    if (next.done === true) return next.value
+  /** Waits for what a call to the lock system answered, and keeps key and image meanwhile (W3). The step begins anew after it. */
+  *#wait(trx: Trx, result: LockResult): Steps<void> {
     const { key, image } = this
     const savedKey = key.toBytes()
     const from = image.start - Clustered.HeaderSize
     const savedImage = from < 0 ? NOTHING : image.bytes.slice(from, image.end)
     const { chain } = image
-    while (next.done !== true) {
-      yield next.value
-      key.set(savedKey, 0, savedKey.length)
-      image.bytes = savedImage
-      image.start = Clustered.HeaderSize
-      image.end = savedImage.length
-      image.chain = chain
-      next = steps.next()
-    }
-    return next.value
+    yield* this.#locks.settle(trx, result)
+    key.set(savedKey, 0, savedKey.length)
+    image.bytes = savedImage
+    image.start = Clustered.HeaderSize
+    image.end = savedImage.length
+    image.chain = chain
   }
 
   /** `snapshot` isolation: a row written since the view must not be overwritten. */
@@ -336,6 +372,15 @@ export class RowWriter {
     putClusteredHeader(image.bytes, this.#valueStart, trx.trxId, 0, trx.lastPage, (trx.lastOffset | insertBit) >>> 0)
     return image.bytes
   }
+}
+
+/** What became of the clustered record of an insert. */
+const enum Insertion {
+  Done = 0,
+  /** A row is there; its record is locked. */
+  Duplicate = 1,
+  /** A lock is not free. */
+  Wait = 2,
 }
 
 /** A row as encoded: bytes[start, end) with 16 bytes of room before; `chain` is its overflow chain if it has one. */
