@@ -12,7 +12,7 @@ import type { Steps, WaitPolicy } from './txn/row-locks.js'
 import { decodeTableKey } from './txn/row-reader.js'
 import { needsOverflow } from './txn/row-writer.js'
 import type { TableStore } from './txn/table-store.js'
-import { markOf, type Trx } from './txn/trx.js'
+import { markOf, type Trx, type UndoMark } from './txn/trx.js'
 
 /** What an insert does when a row with the same key, or the same key in a unique index, is there. */
 export type OnDuplicate<Row = unknown> =
@@ -52,23 +52,23 @@ export class Statements {
     this.#autoIncrementLockMode = autoIncrementLockMode
   }
 
-  /** Runs the steps of one statement; on any error they are undone. */
-  *atomically<T>(trx: Trx, steps: Steps<T>): Steps<T> {
-    const engine = this.#engine
-    const mark = markOf(trx)
-    engine.pager.beginOperation()
-    try {
-      const result = yield* steps
-      engine.payDebts()
-      return result
-    } catch (caught) {
-      const error = engine.judge(caught)
-      if (engine.broken === undefined) engine.undoTo(trx, mark)
-      throw error
-    } finally {
-      trx.owner.inheritsAll = false
-      if (!trx.streams) this.releaseAutoIncrement(trx)
-    }
+  /** Begins a statement of a transaction: the point to which an error undoes it. */
+  mark(trx: Trx): UndoMark {
+    this.#engine.pager.beginOperation()
+    return markOf(trx)
+  }
+
+  /** Undoes a statement in which this was raised; returns what its caller is told. */
+  undo(trx: Trx, mark: UndoMark, caught: unknown): unknown {
+    const error = this.#engine.judge(caught)
+    if (this.#engine.broken === undefined) this.#engine.undoTo(trx, mark)
+    return error
+  }
+
+  /** Ends a statement, however it went. */
+  end(trx: Trx): void {
+    trx.owner.inheritsAll = false
+    if (!trx.streams) this.releaseAutoIncrement(trx)
   }
 
   /** Begins a statement that is a transaction by itself. What it raises is judged in the turn in which it does: later the flags are of other operations. */

@@ -103,15 +103,22 @@ export class TransactionCore {
   *statement<T>(work: () => Steps<T>, wait?: WaitOption['wait']): Steps<T> {
     this.mustBeOpen()
     if (this.#isolation === 'snapshot') this.visibility()
-    const { mayWait } = this.trx
-    if (wait === 'nowait') this.trx.mayWait = false
+    const { trx } = this
+    const { statements } = this.db
+    const { mayWait } = trx
+    if (wait === 'nowait') trx.mayWait = false
+    const mark = statements.mark(trx)
     try {
-      return yield* this.db.statements.atomically(this.trx, work())
-    } catch (error) {
+      const result = yield* work()
+      this.db.engine.payDebts()
+      return result
+    } catch (caught) {
+      const error = statements.undo(trx, mark, caught)
       if (error instanceof NextkeyError && ENDING.has(error.code)) this.rollback(`was rolled back: ${error.code}`)
       throw error
     } finally {
-      this.trx.mayWait = mayWait
+      statements.end(trx)
+      trx.mayWait = mayWait
       if (this.#isolation === 'read-committed' && this.trx.view !== undefined) {
         this.db.engine.system.closeView(this.trx.view)
         this.trx.view = undefined
@@ -149,14 +156,14 @@ export class TransactionCore {
     return this.db.reads.count(store, index, bounds, this.visibility())
   }
 
-  *insert(table: object, args: unknown[]): Steps<unknown> {
+  insert(table: object, args: unknown[]): Steps<unknown> {
     this.mustWrite()
-    return yield* this.db.insertInto(this.trx, table, args)
+    return this.db.insertInto(this.trx, table, args)
   }
 
-  *insertStreamed(table: object, args: unknown[]): Steps<unknown> {
+  insertStreamed(table: object, args: unknown[]): Steps<unknown> {
     this.mustWrite()
-    return yield* this.db.insertInto(this.trx, table, args, true)
+    return this.db.insertInto(this.trx, table, args, true)
   }
 
   *insertMany(table: object, rows: Iterable<unknown>, options: unknown): Steps<unknown[]> {
@@ -166,29 +173,29 @@ export class TransactionCore {
     return keys
   }
 
-  *put(table: object, args: unknown[]): Steps<unknown> {
+  put(table: object, args: unknown[]): Steps<unknown> {
     this.mustWrite()
-    return yield* this.db.putInto(this.trx, table, args)
+    return this.db.putInto(this.trx, table, args)
   }
 
-  *update(table: object, key: unknown, change: object, options: WaitOption): Steps<boolean> {
+  update(table: object, key: unknown, change: object, options: WaitOption): Steps<boolean> {
     this.mustWrite()
-    return yield* this.db.statements.update(this.trx, this.db.storeOf(table), key, change, policyOf(options))
+    return this.db.statements.update(this.trx, this.db.storeOf(table), key, change, policyOf(options))
   }
 
-  *delete(table: object, key: unknown, options: WaitOption): Steps<boolean> {
+  delete(table: object, key: unknown, options: WaitOption): Steps<boolean> {
     this.mustWrite()
-    return yield* this.db.statements.delete(this.trx, this.db.storeOf(table), key, policyOf(options))
+    return this.db.statements.delete(this.trx, this.db.storeOf(table), key, policyOf(options))
   }
 
-  *updateRange(table: object, range: TransactionRange, change: (row: never) => unknown, options: WaitOption): Steps<number> {
+  updateRange(table: object, range: TransactionRange, change: (row: never) => unknown, options: WaitOption): Steps<number> {
     this.mustWrite()
-    return yield* this.db.statements.updateRange(this.trx, this.target(table, range, options), change)
+    return this.db.statements.updateRange(this.trx, this.target(table, range, options), change)
   }
 
-  *deleteRange(table: object, range: TransactionRange, options: WaitOption): Steps<number> {
+  deleteRange(table: object, range: TransactionRange, options: WaitOption): Steps<number> {
     this.mustWrite()
-    return yield* this.db.statements.deleteRange(this.trx, this.target(table, range, options))
+    return this.db.statements.deleteRange(this.trx, this.target(table, range, options))
   }
 
   *lockTable(table: object, mode: 'read' | 'write'): Steps<void> {
