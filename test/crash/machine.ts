@@ -66,7 +66,6 @@ export class Machine implements Environment {
     work.then(done, done)
     for (let idle = 0; ; ) {
       await this.quiet()
-      this.fileSystem.check()
       await after()
       if (settled) return work
       if (this.step()) idle = 0

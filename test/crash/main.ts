@@ -6,7 +6,7 @@ import { RunFailure, type RunReport, runSeed } from './run.js'
  * The crash suite from the command line: seed after seed, from `--from` on, until so many points were looked at or so many seconds
  * are over; or one seed, again exactly as it was.
  *
- *   npm run crash -- [--points N] [--for SECONDS] [--from SEED] [--density N] [--depth N]
+ *   npm run crash -- [--points N] [--for SECONDS] [--from SEED] [--density N] [--depth N] [--verbose]
  *   npm run crash -- --seed SEED
  */
 async function main(): Promise<number> {
@@ -18,10 +18,13 @@ async function main(): Promise<number> {
       for: { type: 'string', default: 'Infinity' },
       density: { type: 'string', default: '1' },
       depth: { type: 'string', default: '1' },
+      verbose: { type: 'boolean', default: false },
     },
   })
   // As in the tests.
   invariants.enabled = true
+  // Databases are closed with transactions open all the time here: no need to hear of it.
+  process.removeAllListeners('warning')
   const one = values.seed !== undefined
   const campaign = {
     from: Number(values.seed ?? values.from),
@@ -30,6 +33,7 @@ async function main(): Promise<number> {
     seconds: Number(values.for),
     density: Number(values.density),
     depth: Number(values.depth),
+    verbose: values.verbose,
   }
   return runCampaign(campaign)
 }
@@ -41,9 +45,10 @@ interface Campaign {
   readonly seconds: number
   readonly density: number
   readonly depth: number
+  readonly verbose: boolean
 }
 
-async function runCampaign({ from, seeds, points, seconds, density, depth }: Campaign): Promise<number> {
+async function runCampaign({ from, seeds, points, seconds, density, depth, verbose }: Campaign): Promise<number> {
   const begun = performance.now()
   const total: Record<string, number> = {}
   let seed = from
@@ -53,6 +58,7 @@ async function runCampaign({ from, seeds, points, seconds, density, depth }: Cam
     for (; seed < from + seeds && done < points && elapsed() < seconds; seed++) {
       const report: RunReport = await runSeed({ seed, density, depth, points: points - done })
       done += report.points
+      if (verbose) console.log(JSON.stringify(report))
       for (const [what, count] of Object.entries(report)) total[what] = (total[what] ?? 0) + (count as number)
     }
   } catch (error) {

@@ -185,7 +185,10 @@ class Run {
 
   /** Waits, while images taken on the way are looked at. */
   async #settle<T>(work: Promise<T>): Promise<T> {
-    return this.#machine.settle(work, () => this.#look())
+    return this.#machine.settle(work, () => {
+      this.#machine.fileSystem.check()
+      return this.#look()
+    })
   }
 
   async #crash(disk: SimulatedDisk): Promise<SimulatedDisk> {

@@ -356,8 +356,8 @@ function labelOf(version: number, fingerprint: bigint): string {
   return version >= 0 ? `version ${version}` : `a short value (${fingerprint.toString(16)})`
 }
 
-/** The second where nothing is left of the only superblock of a new database. */
-const DAMAGE: ReadonlySet<string> = new Set(['ERR_DAMAGED', 'ERR_NOT_A_DATABASE'])
+/** The second where the log that the older superblock needs was released; the third where the only superblock of a new database is gone. */
+const DAMAGE: ReadonlySet<string> = new Set(['ERR_DAMAGED', 'ERR_LOG_DAMAGED', 'ERR_NOT_A_DATABASE'])
 /** Versions that `#write` writes lie far above those of a workload. */
 const FIRST_VERSION = 2 ** 40
 const MOST_LINES = 12

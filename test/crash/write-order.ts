@@ -10,7 +10,7 @@ import { Header } from '../../src/wal/log-format.js'
  * A file system that watches the engine write, and raises WriteOrderError at the very write that breaks a rule of shadow
  * checkpoints, whether a crash would show it or not:
  *
- * S1. When a superblock is written, everything written to the data file before is on disk.
+ * S1. When a superblock is written, every block that its checkpoint refers to is on disk.
  * S2. … and so is the log up to the position P that the superblock names.
  * S3. No block is written that one of the two newest checkpoints refers to. The older one of them counts until something was written to
  *     the log after the newer superblock was on disk, and is on disk itself: the word that the newer one is complete.
@@ -23,9 +23,11 @@ export class WriteOrder implements FileSystem {
   violation: WriteOrderError | undefined
   /** Calls so far: a clock. */
   #now = 0
-  /** Of the data file. */
-  readonly #data: Synced = new Synced()
+  /** Blocks of the data file that may not be on disk, and when they were written. */
+  readonly #unsynced: Map<number, number> = new Map()
   readonly #logs: Map<string, LogFile> = new Map()
+  /** The superblocks that were there say that the log is on disk up to here. */
+  #provenThrough = 0
   /** Checkpoints whose blocks must not be written, newest first. */
   #protected: Checkpoint[] = []
   /** The newest checkpoint that an opening found, until a superblock is written. */
@@ -111,9 +113,10 @@ export class WriteOrder implements FileSystem {
   #protectWhatIsThere(file: File): void {
     if (this.#protected.length > 0) return
     for (const superblock of readSuperblocks(file)) {
+      this.#provenThrough = Math.max(this.#provenThrough, superblock.logPosition)
       const blocks = blocksOf(file, superblock)
       // If its map was written over, it was of no use any more.
-      if (blocks !== undefined) this.#protected.push({ superblock, blocks, syncedAt: 0 })
+      if (blocks !== undefined) this.#protected.push({ superblock, blocks, writtenAt: 0, syncedAt: 0 })
     }
     if (this.#protected.length === 2) this.#doubtful = this.#protected[0]
   }
@@ -142,7 +145,7 @@ export class WriteOrder implements FileSystem {
       // A write that was overtaken changes nothing when it ends at last.
       if (this.#contents.get(block) === checksum) continue
       this.#contents.set(block, checksum)
-      this.#data.newestWrite = this.#now
+      this.#unsynced.set(block, this.#now)
     }
   }
 
@@ -150,9 +153,13 @@ export class WriteOrder implements FileSystem {
     const superblock = decodeSuperblock(Buffer.from(bytes.buffer, bytes.byteOffset + offset, Page.Size))
     if (superblock === undefined) return this.#violate('what is written in the place of a superblock is none')
     const { checkpoint, logPosition } = superblock
-    if (!this.#data.clean) this.#violate(`superblock ${checkpoint} is written while the data file is not synced`)
+    const blocks = blocksOf(file, superblock)
+    if (blocks === undefined) return this.#violate(`superblock ${checkpoint} is written before its map`)
+    for (const block of blocks) {
+      if (this.#unsynced.has(block)) this.#violate(`superblock ${checkpoint} is written while its block ${block} may not be on disk`)
+    }
     const logs = [...this.#logs.values()].filter(({ first, end }) => first <= logPosition && logPosition <= end)
-    if (logs.length > 0 && logs.every((log) => log.durableThrough < logPosition)) {
+    if (logPosition > this.#provenThrough && logs.length > 0 && logs.every((log) => log.durableThrough < logPosition)) {
       this.#violate(`superblock ${checkpoint} names log position ${logPosition}, but the log is on disk up to ${logs[0].durableThrough}`)
     }
     if (this.#overDoubtful !== undefined && checkpoint > (this.#doubtful as Checkpoint).superblock.checkpoint) this.#violate(this.#overDoubtful)
@@ -160,14 +167,13 @@ export class WriteOrder implements FileSystem {
     this.#overDoubtful = undefined
     // What the slot held is gone from here on.
     this.#protected = this.#protected.filter((one) => (one.superblock.checkpoint & 1) !== (checkpoint & 1))
-    this.#next = { superblock, blocks: blocksOf(file, superblock) ?? new Set(), syncedAt: 0 }
+    this.#next = { superblock, blocks, writtenAt: this.#now, syncedAt: 0 }
   }
 
   #afterDataSync(begun: number): void {
-    this.#data.ended(begun)
-    if (this.#next === undefined || !this.#data.clean) return
-    this.#next.syncedAt = ++this.#now
-    this.#protected.unshift(this.#next)
+    for (const [block, writtenAt] of this.#unsynced) if (writtenAt <= begun) this.#unsynced.delete(block)
+    if (this.#next === undefined || this.#next.writtenAt > begun) return
+    this.#protected.unshift({ ...this.#next, syncedAt: ++this.#now })
     this.#next = undefined
   }
 
@@ -192,22 +198,9 @@ export class WriteOrderError extends Error {
 interface Checkpoint {
   readonly superblock: Superblock
   readonly blocks: ReadonlySet<number>
-  /** When its superblock was on disk. */
-  syncedAt: number
-}
-
-/** Whether a file is synced, in times of the watcher's clock. */
-class Synced {
-  newestWrite = 0
-  #syncedTo = 0
-
-  get clean(): boolean {
-    return this.newestWrite <= this.#syncedTo
-  }
-
-  ended(begun: number): void {
-    this.#syncedTo = Math.max(this.#syncedTo, begun)
-  }
+  /** When its superblock was written, and when it was on disk; 0 before the file was opened. */
+  readonly writtenAt: number
+  readonly syncedAt: number
 }
 
 /** A segment of the log, by what was written to it. */
