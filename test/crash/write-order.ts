@@ -26,8 +26,6 @@ export class WriteOrder implements FileSystem {
   /** Blocks of the data file that may not be on disk, and when they were written. */
   readonly #unsynced: Map<number, number> = new Map()
   readonly #logs: Map<string, LogFile> = new Map()
-  /** The superblocks that were there say that the log is on disk up to here. */
-  #provenThrough = 0
   /** Checkpoints whose blocks must not be written, newest first. */
   #protected: Checkpoint[] = []
   /** The newest checkpoint that an opening found, until a superblock is written. */
@@ -113,7 +111,6 @@ export class WriteOrder implements FileSystem {
   #protectWhatIsThere(file: File): void {
     if (this.#protected.length > 0) return
     for (const superblock of readSuperblocks(file)) {
-      this.#provenThrough = Math.max(this.#provenThrough, superblock.logPosition)
       const blocks = blocksOf(file, superblock)
       // If its map was written over, it was of no use any more.
       if (blocks !== undefined) this.#protected.push({ superblock, blocks, writtenAt: 0, syncedAt: 0 })
@@ -159,7 +156,7 @@ export class WriteOrder implements FileSystem {
       if (this.#unsynced.has(block)) this.#violate(`superblock ${checkpoint} is written while its block ${block} may not be on disk`)
     }
     const logs = [...this.#logs.values()].filter(({ first, end }) => first <= logPosition && logPosition <= end)
-    if (logPosition > this.#provenThrough && logs.length > 0 && logs.every((log) => log.durableThrough < logPosition)) {
+    if (logs.length > 0 && logs.every((log) => log.durableThrough < logPosition)) {
       this.#violate(`superblock ${checkpoint} names log position ${logPosition}, but the log is on disk up to ${logs[0].durableThrough}`)
     }
     if (this.#overDoubtful !== undefined && checkpoint > (this.#doubtful as Checkpoint).superblock.checkpoint) this.#violate(this.#overDoubtful)
@@ -213,12 +210,12 @@ class LogFile {
   newestSynced = 0
   #unsynced: { at: number; through: number }[] = []
 
-  /** What a file that was there before holds may be in the page cache alone. */
+  /** Of a log that was there before, opening knows by its frames what is on disk; here it is taken on trust. */
   read(file: File): void {
     const header = Buffer.alloc(Header.Size)
     if (file.readSync(header, 0, Header.Size, 0) < Header.Size) return
     this.#takeHeader(header)
-    this.#unsynced = [{ at: 0, through: this.end }]
+    this.durableThrough = this.end
   }
 
   beforeWrite(bytes: Uint8Array, offset: number, length: number, position: number, now: number): void {

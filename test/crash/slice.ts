@@ -1,0 +1,13 @@
+import { expect } from 'vitest'
+import { runSeed } from './run.js'
+
+/** Runs seeds from `from` on until so many crash points were looked at: deterministic, however fast the machine is. */
+export async function crashSlice(from: number, points: number): Promise<void> {
+  let done = 0
+  for (let seed = from; done < points; seed++) done += (await runSeed({ seed, density: 1, depth: 1, points: points - done })).points
+  expect(done).toBeGreaterThanOrEqual(points)
+}
+
+/** The slices of the two files together: 50,000 crash points, on two processors. */
+export const POINTS_PER_FILE = 25_000
+export const SLICE_TIMEOUT_MS = 1_800_000
