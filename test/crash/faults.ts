@@ -22,7 +22,19 @@ export function drawFault(random: Prng, steps: number): PlannedFault {
       disk.capacity = disk.used + room
     })
   }
-  const on = random.pick(['write', 'write', 'sync', 'sync', 'read', 'syncDirectory', 'truncate', 'rename', 'create', 'remove', 'any'] as const)
+  const on = random.pick([
+    'write',
+    'write',
+    'sync',
+    'sync',
+    'read',
+    'syncDirectory',
+    'truncate',
+    'rename',
+    'create',
+    'remove',
+    'any',
+  ] as const)
   const nth = 1 + random.int(12)
   const times = random.pick([1, 1, 2, Number.POSITIVE_INFINITY])
   const code = random.pick(['EIO', 'EIO', 'ENOSPC'])

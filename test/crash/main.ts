@@ -63,11 +63,15 @@ async function runCampaign({ from, seeds, points, seconds, density, depth, verbo
     }
   } catch (error) {
     if (!(error instanceof RunFailure)) throw error
-    console.error(`${error.message}\n\nFound by crash point ${done + error.points} of seeds ${from} to ${seed}, after ${elapsed().toFixed(1)} s.`)
+    console.error(
+      `${error.message}\n\nFound by crash point ${done + error.points} of seeds ${from} to ${seed}, after ${elapsed().toFixed(1)} s.`,
+    )
     return 1
   }
   delete total['seed']
-  console.log(`${done} crash points in ${seed - from} seed(s), ${elapsed().toFixed(1)} s, ${Math.round(done / elapsed())} points/s; all as they should be.`)
+  console.log(
+    `${done} crash points in ${seed - from} seed(s), ${elapsed().toFixed(1)} s, ${Math.round(done / elapsed())} points/s; all as they should be.`,
+  )
   console.log(
     Object.entries(total)
       .map(([what, count]) => `${count} ${what}`)

@@ -144,7 +144,15 @@ export class Model {
   committed(work: Work, big: boolean): Commit {
     let delta = work.tableCreated === undefined ? 0n : fingerprintOfTable(work.tableCreated.name)
     for (const { before, after } of work.effects) delta ^= (before?.fingerprint ?? 0n) ^ (after?.fingerprint ?? 0n)
-    const commit: Commit = { label: work.label, delta, effects: work.effects, from: this.count, big, to: Number.POSITIVE_INFINITY, acknowledged: false }
+    const commit: Commit = {
+      label: work.label,
+      delta,
+      effects: work.effects,
+      from: this.count,
+      big,
+      to: Number.POSITIVE_INFINITY,
+      acknowledged: false,
+    }
     work.commit = commit
     if (work.tableCreated !== undefined) this.tables.set(work.tableCreated.name, work.tableCreated)
     if (big) {
@@ -222,7 +230,10 @@ export class Model {
       candidates,
       tables: new Map(this.tables),
       counterAfter: (table, candidate) =>
-        counters.reduce((most, counter) => (counter.table === table && counter.from <= candidate.commits ? Math.max(most, counter.value) : most), 0),
+        counters.reduce(
+          (most, counter) => (counter.table === table && counter.from <= candidate.commits ? Math.max(most, counter.value) : most),
+          0,
+        ),
       rowsOf: (candidate) => {
         const rows = new Map(settled)
         // A big commit comes before those that may stand on it.

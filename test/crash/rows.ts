@@ -133,7 +133,9 @@ export function differenceOf(shape: Shape, key: Key, found: Value, sizes: Sizes)
   if (version < 0) return undefined
   const wanted = valueOf(shape, version, key, sizes)
   if (found instanceof Uint8Array || wanted instanceof Uint8Array) {
-    return Buffer.compare(found as Uint8Array, wanted as Uint8Array) === 0 ? undefined : `${(found as Uint8Array).length} bytes of version ${version} are not what was written`
+    return Buffer.compare(found as Uint8Array, wanted as Uint8Array) === 0
+      ? undefined
+      : `${(found as Uint8Array).length} bytes of version ${version} are not what was written`
   }
   const fields = Object.keys(found)
   if (fields.length !== Object.keys(wanted).length) return `fields ${fields.join()} in place of ${Object.keys(wanted).join()}`

@@ -151,7 +151,8 @@ export function judge(statement: Statement, work: Work, end: StatementEnd, settl
     if (!(error instanceof NextkeyError) || error.code !== 'ERR_DUPLICATE_KEY') throw error
     const outcome = statement.effect(work, undefined)
     work.effects.length = length
-    if (settled && outcome !== "duplicate") throw new Error(`${statement.text}: refused, but there is no duplicate (${error.message})`, { cause: error })
+    if (settled && outcome !== 'duplicate')
+      throw new Error(`${statement.text}: refused, but there is no duplicate (${error.message})`, { cause: error })
     return
   }
   const { result } = end
@@ -165,7 +166,8 @@ export type StatementEnd = { readonly result: unknown } | { readonly error: unkn
 /** Raises what is wrong if a statement that returned should not have, or not this. */
 export function mustReturn(statement: Statement, outcome: Outcome, result: unknown): void {
   if (outcome === 'duplicate') throw new Error(`${statement.text}: there is a duplicate, but it returned ${keyText(result)}`)
-  if (keyText(outcome.returns) !== keyText(result)) throw new Error(`${statement.text}: returned ${keyText(result)}, not ${keyText(outcome.returns)}`)
+  if (keyText(outcome.returns) !== keyText(result))
+    throw new Error(`${statement.text}: returned ${keyText(result)}, not ${keyText(outcome.returns)}`)
 }
 
 /** Of a refused insert's row. */

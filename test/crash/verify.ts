@@ -8,7 +8,21 @@ import { CRASH_MODES, type CrashMode, type SimulatedDisk } from '../support/simu
 import { simulatedEnvironment } from '../support/simulated-environment.js'
 import { drawFault, TOLERATED } from './faults.js'
 import type { Candidate, Legal } from './model.js'
-import { differenceOf, drawKey, fingerprintOf, fingerprintOfTable, type Key, keyText, type Sizes, type StoredRow, storedRow, type TableSpec, type Value, valueOf, versionOf } from './rows.js'
+import {
+  differenceOf,
+  drawKey,
+  fingerprintOf,
+  fingerprintOfTable,
+  type Key,
+  keyText,
+  type Sizes,
+  type StoredRow,
+  storedRow,
+  type TableSpec,
+  type Value,
+  valueOf,
+  versionOf,
+} from './rows.js'
 
 /** What a crash left, and what it may be. */
 export interface CrashImage {
@@ -108,7 +122,10 @@ export class Verifier {
     if (nested === undefined) return
     for (const { disk, point } of nested.images) {
       this.nestedPoints++
-      await this.verify({ disk, point, legal: image.legalAgain ?? exactly(state.fingerprint, image.legal), legalAgain: undefined }, depth - 1)
+      await this.verify(
+        { disk, point, legal: image.legalAgain ?? exactly(state.fingerprint, image.legal), legalAgain: undefined },
+        depth - 1,
+      )
     }
   }
 
@@ -140,7 +157,8 @@ export class Verifier {
     try {
       db = await openWith(simulatedEnvironment({ disk, seed: this.#random.next() }), directory, options)
     } catch (error) {
-      if (!(error instanceof NextkeyError) || !TOLERATED.has(error.code)) throw new CrashFailure(point, `it fails to open with ${String(error)}`, error)
+      if (!(error instanceof NextkeyError) || !TOLERATED.has(error.code))
+        throw new CrashFailure(point, `it fails to open with ${String(error)}`, error)
     }
     // It opened before the failure came.
     if (db !== undefined) return abandon(db, disk)
@@ -165,7 +183,8 @@ export class Verifier {
       db = await openWith(simulatedEnvironment({ disk }), directory, { ...options, readOnly: true })
     } catch (error) {
       // Nobody has ever opened it for writing.
-      if (error instanceof NextkeyError && error.code === 'ERR_NOT_FOUND' && image.legal.candidates.some(({ commits }) => commits === 0)) return
+      if (error instanceof NextkeyError && error.code === 'ERR_NOT_FOUND' && image.legal.candidates.some(({ commits }) => commits === 0))
+        return
       throw new CrashFailure(point, `it does not open: ${String(error)}`, error)
     }
     try {
@@ -192,7 +211,8 @@ export class Verifier {
       if (problems.length === 0) throw new CrashFailure(point, 'nobody noticed, and the state is none that may be')
     } catch (error) {
       if (error instanceof CrashFailure) throw error
-      if (!(error instanceof NextkeyError && DAMAGE.has(error.code))) throw new CrashFailure(point, `it is reported as ${String(error)}`, error)
+      if (!(error instanceof NextkeyError && DAMAGE.has(error.code)))
+        throw new CrashFailure(point, `it is reported as ${String(error)}`, error)
     } finally {
       if (db !== undefined) await abandon(db, disk)
     }
@@ -276,7 +296,10 @@ class Nested {
     this.#disk = image.disk
     image.disk.onOperation = ({ number, kind, path }) => {
       const mode: CrashMode = random.pick(CRASH_MODES)
-      this.images.push({ disk: image.disk.crash(random, mode), point: `${image.point} → recovery, before #${number} ${kind} ${path} (${mode})` })
+      this.images.push({
+        disk: image.disk.crash(random, mode),
+        point: `${image.point} → recovery, before #${number} ${kind} ${path} (${mode})`,
+      })
     }
   }
 
@@ -286,7 +309,13 @@ class Nested {
 }
 
 /** Everything in the database, each byte of it checked against what its version number says. */
-export async function readState(db: Database, tables: ReadonlyMap<string, TableSpec>, sizes: Sizes, point: string, unchecked: number = Number.POSITIVE_INFINITY): Promise<State> {
+export async function readState(
+  db: Database,
+  tables: ReadonlyMap<string, TableSpec>,
+  sizes: Sizes,
+  point: string,
+  unchecked: number = Number.POSITIVE_INFINITY,
+): Promise<State> {
   let fingerprint = 0n
   const rows: StoredRow[] = []
   const names = db.tables()
@@ -301,7 +330,8 @@ export async function readState(db: Database, tables: ReadonlyMap<string, TableS
       rows.push(row)
       // Rows of `#write` lack their unique fields.
       const difference = row.version < unchecked ? differenceOf(spec.shape, key, value, sizes) : undefined
-      if (difference !== undefined) throw new CrashFailure(point, `the row with key ${keyText(key)} of table '${name}' is damaged: ${difference}`)
+      if (difference !== undefined)
+        throw new CrashFailure(point, `the row with key ${keyText(key)} of table '${name}' is damaged: ${difference}`)
     }
   }
   return { fingerprint, tables: names, rows }
@@ -324,7 +354,8 @@ async function explain(db: Database, legal: Legal): Promise<string> {
   const found = new Map<string, string>()
   for (const name of db.tables()) {
     const table = await db.table<Value>(name)
-    for (const [key, value] of table.entries<Key>()) found.set(`${name} ${keyText(key)}`, labelOf(versionOf(value), fingerprintOf(name, key, value)))
+    for (const [key, value] of table.entries<Key>())
+      found.set(`${name} ${keyText(key)}`, labelOf(versionOf(value), fingerprintOf(name, key, value)))
   }
   let best: string[] | undefined
   let nearest: Candidate | undefined
@@ -335,7 +366,16 @@ async function explain(db: Database, legal: Legal): Promise<string> {
     nearest = candidate
   }
   const counts = legal.candidates.map(({ commits, big }) => `${commits}${big.length > 0 ? `+${big.length}` : ''}`)
-  if (process.env['DEBUG_CRASH']) for (const c of nearest?.big ?? []) console.log('BIG', c.label, c.from, c.to, c.acknowledged, c.effects.map((e) => `${e.table} ${e.key} ${e.after?.version}`))
+  if (process.env['DEBUG_CRASH'])
+    for (const c of nearest?.big ?? [])
+      console.log(
+        'BIG',
+        c.label,
+        c.from,
+        c.to,
+        c.acknowledged,
+        c.effects.map((e) => `${e.table} ${e.key} ${e.after?.version}`),
+      )
   const lines = best?.slice(0, MOST_LINES).map((line) => `\n  ${line}`) ?? []
   return `the state is none that may be. Legal: after ${counts.join(' or ')} commits (+ big ones). Tables: ${db.tables().join()}. From the one after ${nearest?.commits} it differs by${lines.length === 0 ? ' its tables' : lines.join('')}`
 }

@@ -1,7 +1,7 @@
 import { NextkeyError } from '../../src/base/errors.js'
 import type { Database } from '../../src/database.js'
-import type { Table } from '../../src/table.js'
 import type { SyncTransaction } from '../../src/sync-transaction.js'
+import type { Table } from '../../src/table.js'
 import type { Transaction } from '../../src/transaction.js'
 import type { Savepoint } from '../../src/transaction-core.js'
 import type { Prng } from '../support/seeded.js'
@@ -68,7 +68,15 @@ export class Workload {
     this.#order = new CommitOrder(db)
     this.#statements = new Statements(model, random, settings.sizes, version)
     for (let number = 1; number <= settings.clients; number++) {
-      this.#clients.push({ name: `client ${number}`, busy: false, tx: undefined, work: new Work(''), savepoints: [], left: 0, refused: false })
+      this.#clients.push({
+        name: `client ${number}`,
+        busy: false,
+        tx: undefined,
+        work: new Work(''),
+        savepoints: [],
+        left: 0,
+        refused: false,
+      })
     }
   }
 
@@ -305,8 +313,16 @@ export class Workload {
   #administer(): void {
     const dice = this.#random.int(100)
     const before = this.#model.count
-    if (dice < 45) this.#track('checkpoint()', this.#db.checkpoint().then(() => this.#model.flushed(before)))
-    else if (dice < 90) this.#track('flush()', this.#db.flush().then(() => this.#model.flushed(before)))
+    if (dice < 45)
+      this.#track(
+        'checkpoint()',
+        this.#db.checkpoint().then(() => this.#model.flushed(before)),
+      )
+    else if (dice < 90)
+      this.#track(
+        'flush()',
+        this.#db.flush().then(() => this.#model.flushed(before)),
+      )
     else this.#track('compact()', this.#db.compact())
   }
 
@@ -400,4 +416,3 @@ const NOTHING: ReadonlySet<string> = new Set()
 /** Of calls that a close has met. */
 const ENDED: ReadonlySet<string> = new Set(['ERR_CLOSED', 'ERR_TRANSACTION_ENDED'])
 const MOST_TABLES = 8
-

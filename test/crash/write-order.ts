@@ -159,7 +159,8 @@ export class WriteOrder implements FileSystem {
     if (logs.length > 0 && logs.every((log) => log.durableThrough < logPosition)) {
       this.#violate(`superblock ${checkpoint} names log position ${logPosition}, but the log is on disk up to ${logs[0].durableThrough}`)
     }
-    if (this.#overDoubtful !== undefined && checkpoint > (this.#doubtful as Checkpoint).superblock.checkpoint) this.#violate(this.#overDoubtful)
+    if (this.#overDoubtful !== undefined && checkpoint > (this.#doubtful as Checkpoint).superblock.checkpoint)
+      this.#violate(this.#overDoubtful)
     this.#doubtful = undefined
     this.#overDoubtful = undefined
     // What the slot held is gone from here on.
