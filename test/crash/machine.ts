@@ -60,10 +60,10 @@ export class Machine implements Environment {
   /** Lets things happen, and time pass when nothing else does, until the promise settles; calls `after` after each. */
   async settle<T>(work: Promise<T>, after: () => Promise<void> = noop): Promise<T> {
     let settled = false
-    const done = (): void => {
+    const end = (): void => {
       settled = true
     }
-    work.then(done, done)
+    work.then(end, end)
     for (let idle = 0; ; ) {
       await this.quiet()
       await after()

@@ -66,7 +66,7 @@ export const LARGE: Sizes = { keys: 1, longest: 400_000, long: 25, medium: 30 }
 export type UniqueKeys = readonly (string | null)[]
 
 /** The value that version `version` of a table of this shape has under a key. */
-export function valueOf(shape: Shape, version: number, key: Key | undefined, sizes: Sizes): Value {
+export function makeValue(shape: Shape, version: number, key: Key | undefined, sizes: Sizes): Value {
   const random = new Prng(version)
   const length = lengthOf(random, sizes)
   switch (shape) {
@@ -131,7 +131,7 @@ export function keyText(key: unknown): string {
 export function differenceOf(shape: Shape, key: Key, found: Value, sizes: Sizes): string | undefined {
   const version = versionOf(found)
   if (version < 0) return undefined
-  const wanted = valueOf(shape, version, key, sizes)
+  const wanted = makeValue(shape, version, key, sizes)
   if (found instanceof Uint8Array || wanted instanceof Uint8Array) {
     return Buffer.compare(found as Uint8Array, wanted as Uint8Array) === 0
       ? undefined
@@ -189,11 +189,11 @@ function bytes(version: number, length: number): Uint8Array {
 const VERSION_BYTES = 8
 
 /** FNV-1a over two lanes: quick enough for some hundred rows per crash point. */
-function hash64(text: string): bigint {
+function hash64(content: string): bigint {
   let low = 0x811c9dc5
   let high = 0x01000193
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
+  for (let at = 0; at < content.length; at++) {
+    const code = content.charCodeAt(at)
     low = Math.imul(low ^ code, 0x01000193)
     high = Math.imul(high ^ (code + at), 0x85ebca6b) ^ (low >>> 15)
   }

@@ -2,7 +2,7 @@ import { NextkeyError } from '../../src/base/errors.js'
 import type { Table } from '../../src/table.js'
 import type { Prng } from '../support/seeded.js'
 import type { Model, Work } from './model.js'
-import { drawKey, type Key, keyText, type Sizes, type TableSpec, uniqueKeysOf, type Value, valueOf } from './rows.js'
+import { drawKey, type Key, keyText, makeValue, type Sizes, type TableSpec, uniqueKeysOf, type Value } from './rows.js'
 
 /** What transactions of every form, and tables themselves, have in common. */
 export interface Writer {
@@ -61,7 +61,7 @@ export class Statements {
     const inline = spec.options.key !== undefined
     const onDuplicate = generated && !inline ? undefined : mode
     const key = generated ? undefined : drawKey(spec.shape, this.#random, this.#sizes)
-    const value = valueOf(spec.shape, version, key, this.#sizes)
+    const value = makeValue(spec.shape, version, key, this.#sizes)
     const options = onDuplicate === undefined ? [] : [{ onDuplicate }]
     const args = inline || generated ? [value, ...options] : [key, value, ...options]
     return {
@@ -83,7 +83,7 @@ export class Statements {
 
   #put(table: Table<Value>, spec: TableSpec, version: number): Statement {
     const key = drawKey(spec.shape, this.#random, this.#sizes)
-    const value = valueOf(spec.shape, version, key, this.#sizes)
+    const value = makeValue(spec.shape, version, key, this.#sizes)
     return {
       text: `puts ${table.name} ${keyText(key)} version ${version}`,
       generates: false,
@@ -98,7 +98,7 @@ export class Statements {
   #update(table: Table<Value>, spec: TableSpec, version: number, key: Key): Statement {
     // Now and then to another key: a delete and an insert.
     const target = spec.options.key !== undefined && this.#random.int(100) < 15 ? drawKey(spec.shape, this.#random, this.#sizes) : key
-    const value = valueOf(spec.shape, version, target, this.#sizes)
+    const value = makeValue(spec.shape, version, target, this.#sizes)
     const moves = keyText(target) !== keyText(key)
     return {
       text: `updates ${table.name} ${keyText(key)}${moves ? ` to ${keyText(target)}` : ''} version ${version}`,

@@ -15,12 +15,12 @@ import {
   fingerprintOfTable,
   type Key,
   keyText,
+  makeValue,
   type Sizes,
   type StoredRow,
   storedRow,
   type TableSpec,
   type Value,
-  valueOf,
   versionOf,
 } from './rows.js'
 
@@ -245,7 +245,7 @@ export class Verifier {
       const table = await db.table<Value>(spec.name)
       const key = drawKey(spec.shape, this.#random, sizes)
       const old = table.get(key)
-      const value = withoutUnique(valueOf(spec.shape, this.#nextVersion++, key, sizes))
+      const value = withoutUnique(makeValue(spec.shape, this.#nextVersion++, key, sizes))
       await (spec.options.key === undefined ? tx.put(table, key, value) : tx.put(table, value as never))
       expected ^= (old === undefined ? 0n : fingerprintOf(spec.name, key, old)) ^ fingerprintOf(spec.name, key, value)
     }
