@@ -1,6 +1,9 @@
 import { expect } from 'vitest'
 import { runSeed } from './run.js'
 
+// Databases are closed with transactions open all the time here: no need to hear of it.
+process.removeAllListeners('warning')
+
 /** Runs seeds from `from` on until so many crash points were looked at: deterministic, however fast the machine is. */
 export async function crashSlice(from: number, points: number): Promise<void> {
   let done = 0
