@@ -39,10 +39,12 @@ export class UndoSpace {
   /** Begins a transaction's log on a leased page. */
   begin(log: UndoLogState): void {
     const store = this.#store
-    let page = this.#partFilled.pop()
-    if (page === undefined) page = this.#newPage(NO_PAGE)
+    const spare = this.#partFilled.at(-1)
+    const page = spare ?? this.#newPage(NO_PAGE)
     const base = store.fetch(page)
     store.willChange(base)
+    // Not before: a page that cannot be read now must not be lost.
+    if (spare !== undefined) this.#partFilled.pop()
     const offset = store.u16[(base + UndoPage.End) >> 1]
     const at = base + offset
     store.u32.fill(0, at >> 2, (at + UndoHeader.Size) >> 2)
