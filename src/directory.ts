@@ -2,13 +2,14 @@ import { NextkeyError } from './base/errors.js'
 import type { Environment } from './platform/environment.js'
 
 /** Makes the directory, unless something else lives there. Raises ERR_NOT_A_DATABASE, ERR_IO, ERR_DISK_FULL. */
-export function mustBeOurs({ fileSystem }: Environment, path: string): void {
+export function mustBeOurs(environment: Environment, path: string): void {
+  const { fileSystem } = environment
   let names: string[]
   try {
     names = fileSystem.list(path)
   } catch (cause) {
     if ((cause as { code?: unknown }).code !== 'ENOENT') throw asNextkeyError(cause, path)
-    fileSystem.makeDirectory(path)
+    makeDirectory(environment, path)
     return
   }
   if (names.includes('nextkey.db')) return
@@ -19,6 +20,14 @@ export function mustBeOurs({ fileSystem }: Environment, path: string): void {
     `${path} holds other files (${strangers.slice(0, 3).join(', ')}${strangers.length > 3 ? ', …' : ''}) and no database: give nextkey a directory of its own`,
     { details: { directory: path, found: strangers } },
   )
+}
+
+function makeDirectory({ fileSystem }: Environment, path: string): void {
+  try {
+    fileSystem.makeDirectory(path)
+  } catch (cause) {
+    throw asNextkeyError(cause, path)
+  }
 }
 
 /** An error of the operating system, met while opening, in our words. */
