@@ -63,7 +63,7 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
     if (wanted !== undefined)
       throw new InvalidArgumentError(`option '${name}' of open() must be ${wanted}, not ${describe(value)}`, { option: name, value })
   }
-  return { ...DEFAULTS, cacheSize: defaultCacheSize(), ...withoutUndefined(options) }
+  return { ...DEFAULTS, ...withoutUndefined(options), cacheSize: options.cacheSize ?? defaultCacheSize() }
 }
 
 const DEFAULTS: Omit<ResolvedOptions, 'cacheSize'> = {

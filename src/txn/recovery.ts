@@ -132,9 +132,12 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
     catalog.load(reader, false)
     return engine
   }
+  // With the tables of unfinished transactions, whose undo needs them; then without.
   catalog.load(reader, true)
-  await rollBackActive(engine, options)
-  catalog.load(reader, false)
+  if (system.active.size > 0) {
+    await rollBackActive(engine, options)
+    catalog.load(reader, false)
+  }
   const end = await replayLog(engine, found, superblock, options)
   engine.change(() => catalog.dropOrphans())
   options.onProgress?.({ phase: 'writing a checkpoint', done: 0 })
