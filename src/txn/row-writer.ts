@@ -232,6 +232,7 @@ export class RowWriter {
         const result = this.#locks.tryImplicitly(trx, tree.tree, entry.bytes, entry.length, writer)
         if (result > LockResult.AlreadyHeld) {
           yield* this.#wait(trx, result)
+          checked = false
           continue
         }
         assert(
@@ -246,6 +247,8 @@ export class RowWriter {
       const result = this.#locks.tryInsert(trx, tree)
       if (result > LockResult.AlreadyHeld) {
         yield* this.#wait(trx, result)
+        // A search that found no such key has locked nothing: while this one waited, somebody may have inserted it.
+        checked = false
         continue
       }
       this.#appendUndo(trx, UndoKind.EntryInsert, index.definition.tree, entry, NOTHING, 0, 0)

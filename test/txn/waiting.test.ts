@@ -49,6 +49,22 @@ describe('waiting', () => {
     await expectNothingLeft(db)
   })
 
+  it('looks for a duplicate again after it waited for a gap: somebody may have inserted the key meanwhile', async () => {
+    await using test = await things()
+    const { db, table } = test
+    const holder = await db.begin()
+    // The gap between codes 200 and 300, which a search for a key that is not there locks.
+    await holder.values(table, { index: 'code', gt: 210, lt: 290 }, { lock: 'update' }).toArray()
+    const late = await db.begin()
+    const insert = late.insert(table, row(50, { code: 250 }))
+    expect(await outcomeOf(insert)).toBe('waits')
+    await holder.insert(table, row(60, { code: 250 }))
+    await holder.commit()
+    expect(await outcomeOf(insert)).toBe('ERR_DUPLICATE_KEY')
+    await late.rollback()
+    await expectNothingLeft(db)
+  })
+
   it('goes on where somebody ahead gives up', async () => {
     await using test = await things()
     const { db, table } = test
