@@ -1,9 +1,10 @@
-import { DuplicateKeyError, describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
-import { NO_PAGE, type TableId } from './base/ids.js'
+import { DuplicateKeyError, describe, InvalidArgumentError } from './base/errors.js'
+import { NO_PAGE } from './base/ids.js'
 import { decodeCompound, decodeKey, KeyBuffer } from './codec/key-encoding.js'
-import { LockMode, TableLock } from './lock/lock-modes.js'
+import { LockMode } from './lock/lock-modes.js'
 import type { LockRequest } from './lock/lock-request.js'
 import { encodeShaped } from './range.js'
+import { AutoIncrement, type AutoIncrementLockMode, needsKey } from './txn/auto-increment.js'
 import type { Engine } from './txn/engine.js'
 import { Advance, LockingScan, type ScanRequest } from './txn/locking-scan.js'
 import { OverflowWriter } from './txn/overflow.js'
@@ -44,12 +45,12 @@ export type Target = Omit<ScanRequest, 'changes' | 'semiConsistent' | 'mode' | '
  */
 export class Statements {
   readonly #engine: Engine
-  readonly #autoIncrementLockMode: 0 | 1 | 2
+  readonly autoIncrement: AutoIncrement
   readonly #entry: KeyBuffer = new KeyBuffer()
 
-  constructor(engine: Engine, autoIncrementLockMode: 0 | 1 | 2) {
+  constructor(engine: Engine, autoIncrementLockMode: AutoIncrementLockMode) {
     this.#engine = engine
-    this.#autoIncrementLockMode = autoIncrementLockMode
+    this.autoIncrement = new AutoIncrement(engine, autoIncrementLockMode)
   }
 
   /** Begins a statement of a transaction: the point to which an error undoes it. */
@@ -68,7 +69,7 @@ export class Statements {
   /** Ends a statement, however it went. */
   end(trx: Trx): void {
     trx.owner.inheritsAll = false
-    if (!trx.streams) this.releaseAutoIncrement(trx)
+    if (!trx.streams) this.autoIncrement.release(trx)
   }
 
   /** Begins a statement that is a transaction by itself. What it raises is judged in the turn in which it does: later the flags are of other operations. */
@@ -89,13 +90,6 @@ export class Statements {
     }
   }
 
-  /** The AUTO-INC lock is for a statement, not for the transaction. */
-  releaseAutoIncrement(trx: Trx): void {
-    if (trx.autoIncrementLock === 0) return
-    this.#engine.rowLocks.locks.unlockTable(trx.owner, trx.autoIncrementLock as TableId, TableLock.AutoInc)
-    trx.autoIncrementLock = 0
-  }
-
   /** Returns the row's key; undefined if it was left out for a row in the way; the key of the row changed instead. */
   *insert(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
     this.#engine.mustWrite()
@@ -109,8 +103,16 @@ export class Statements {
   }
 
   *#insert(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
-    if (table.definition.autoIncrement) yield* this.#lockAutoIncrement(trx, table, options.stream)
-    const [given, keyGiven] = this.#withGeneratedKey(table, row, key)
+    let given = row
+    let keyGiven = key
+    if (table.definition.autoIncrement) {
+      if (this.autoIncrement.locksFor(options.stream)) yield* this.autoIncrement.lock(trx, table)
+      if (needsKey(table, row, key)) {
+        const value = this.autoIncrement.next(table)
+        if (table.keyPaths === null) keyGiven = value
+        else given = { ...(row as object), [table.definition.key as string]: value }
+      }
+    }
     const { writer } = this.#engine
     const { onDuplicate } = options
     const exclusive = onDuplicate !== undefined && onDuplicate !== 'ignore'
@@ -165,7 +167,13 @@ export class Statements {
   *put(trx: Trx, table: TableStore, row: unknown, key: unknown): Steps<unknown> {
     this.#engine.mustWrite()
     const { writer } = this.#engine
-    const [given, keyGiven] = this.#withGeneratedKey(table, row, key)
+    let given = row
+    let keyGiven = key
+    if (table.definition.autoIncrement && needsKey(table, row, key)) {
+      const value = this.autoIncrement.next(table)
+      if (table.keyPaths === null) keyGiven = value
+      else given = { ...(row as object), [table.definition.key as string]: value }
+    }
     const stored = this.#prepare(table, given, keyGiven)
     const result = this.#finishInsert(table)
     this.#place(trx, table)
@@ -342,42 +350,10 @@ export class Statements {
     image.chain = chain.firstExtent
   }
 
-  /** D14: mode 0, every insert; mode 1, inserts of a number of rows not known beforehand; mode 2, none. */
-  *#lockAutoIncrement(trx: Trx, table: TableStore, stream: boolean): Steps<void> {
-    const mode = this.#autoIncrementLockMode
-    if (mode === 2 || (mode === 1 && !stream)) return
-    yield* this.#engine.rowLocks.table(trx, table.id, TableLock.IX)
-    yield* this.#engine.rowLocks.table(trx, table.id, TableLock.AutoInc)
-    trx.autoIncrementLock = table.id
-  }
-
-  /** A row without its auto-increment key gets the next value. */
-  #withGeneratedKey(table: TableStore, row: unknown, key: unknown): [row: unknown, key: unknown] {
-    const { autoIncrement, key: path } = table.definition
-    if (!autoIncrement) return [row, key]
-    if (path === null) return key === undefined ? [row, this.#nextValue(table)] : [row, key]
-    if (typeof row !== 'object' || row === null || ((row as Record<string, unknown>)[path as string] ?? undefined) !== undefined)
-      return [row, key]
-    return [{ ...row, [path as string]: this.#nextValue(table) }, key]
-  }
-
-  #nextValue(table: TableStore): number {
-    if (table.counter >= Number.MAX_SAFE_INTEGER) {
-      throw new NextkeyError('ERR_AUTO_INCREMENT_EXHAUSTED', `table '${table.name}' has given out its last auto-increment value`)
-    }
-    const value = table.counter++
-    this.#engine.counterMoved(table)
-    return value
-  }
-
   /** The key as users see it; an explicit one moves the counter. */
   #finishInsert(table: TableStore): unknown {
-    const { autoIncrement } = table.definition
     const key = this.#engine.reader.decodePrimaryKey(table, this.#engine.writer.key)
-    if (autoIncrement && typeof key === 'number' && key >= table.counter && Number.isSafeInteger(key)) {
-      table.counter = key + 1
-      this.#engine.counterMoved(table)
-    }
+    if (table.definition.autoIncrement) this.autoIncrement.saw(table, key)
     return key
   }
 }

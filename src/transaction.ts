@@ -86,7 +86,7 @@ export class Transaction {
       throw error
     } finally {
       trx.streams = false
-      this.#core.db.statements.releaseAutoIncrement(trx)
+      this.#core.db.statements.autoIncrement.release(trx)
     }
     return { count, firstKey }
   }
