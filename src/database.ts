@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { type BackupOptions, type BackupReport, backUp } from './backup.js'
 import { callSite } from './base/call-site.js'
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { TableId, TreeId } from './base/ids.js'
@@ -399,6 +400,16 @@ export class Database extends EventEmitter<DatabaseEvents> {
       this.engine.checkpoints.moveAllOfTail = true
       await this.checkpoint()
     }
+  }
+
+  /**
+   * Copies the database to another directory while it goes on being used: everything committed before the call is in the copy. If the directory
+   * has a copy of this database already, that is brought up to date, and only pages that changed since are written. The copy is a
+   * database that can be opened as it is. Raises ERR_BACKUP_MISMATCH, ERR_BACKUP_RUNNING, ERR_DAMAGED, ERR_DIRECTORY_LOCKED, ERR_DISK_FULL, ERR_IO, ERR_ABORTED.
+   */
+  async backup(directory: string, options: BackupOptions = {}): Promise<BackupReport> {
+    this.mustBeOpen()
+    return this.#track(backUp(this.engine, directory, options))
   }
 
   /** Checks every page, order, entry and version. Resolves to what is wrong, and some figures. Best without writers beside it. */

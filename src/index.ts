@@ -1,3 +1,4 @@
+export type { BackupOptions, BackupReport } from './backup.js'
 export {
   ConflictError,
   DamagedError,
@@ -9,9 +10,11 @@ export {
   NextkeyError,
 } from './base/errors.js'
 export type { Key } from './codec/key-encoding.js'
+export type { CompactReport } from './compact.js'
 export { type Database, type DatabaseEvents, open } from './database.js'
 export type { Lock, TransactionInfo } from './introspection.js'
 export type { Deadlock } from './lock/deadlock.js'
+export type { LongWorkOptions } from './long-work.js'
 export type { OpenOptions } from './options.js'
 export type { Range } from './range.js'
 export type { Results } from './results.js'

@@ -18,6 +18,9 @@ export type ErrorCode =
   | 'ERR_NOT_A_DATABASE' // the directory holds something else
   | 'ERR_FORMAT_VERSION' // written by a newer version
   | 'ERR_NOT_FOUND' // read-only open of a directory without a database
+  // Raised by backups.
+  | 'ERR_BACKUP_MISMATCH' // the copy that is there does not belong to the past of this database
+  | 'ERR_BACKUP_RUNNING' // one at a time
   // Raised by schema calls.
   | 'ERR_TABLE_MISMATCH' // the table exists with another definition
   | 'ERR_NO_SUCH_TABLE'

@@ -17,6 +17,10 @@ import type { BlockNumber } from '../base/ids.js'
  * B4. A block that an abandoned asynchronous write may still reach (see BackgroundRun) is *held*: it is not reusable
  *     before that write has settled, whatever became of it meanwhile.
  *
+ * B5. A *pin* keeps from reuse what the newest complete checkpoint refers to, block by block until each is unpinned: blocks that would
+ *     be released meanwhile stay used. Used and not young is a superset of what that checkpoint's map has: whatever it has was in a
+ *     frozen map, and nothing of it has been released.
+ *
  * Proof of B3 from B1, B2: the freeze moves `freed` to `freedBeforeFreeze`; completing releases only the latter; so a
  * block freed during checkpoint n waits in `freed` for the freeze of n+1 and its completion. By then the durable map is
  * n+1's, which was frozen after the block had been freed.
@@ -35,6 +39,10 @@ export class BlockAllocator {
   #freedBeforeFreeze: BlockNumber[] = []
   /** B4: held block → whether it was released meanwhile. Nearly always empty. */
   readonly #held: Map<BlockNumber, boolean> = new Map()
+  /** B5: one bit per pinned block, and per block that only its pin keeps. */
+  #pinned: Int32Array | undefined
+  #keptByPin: Int32Array = new Int32Array(0)
+  #keptCount = 0
 
   /** Length of the run that the last `allocate` returned. */
   runLength = 0
@@ -149,6 +157,42 @@ export class BlockAllocator {
     }
   }
 
+  /** B5. Raises an internal error if there is a pin. */
+  pin(): void {
+    assert(this.#pinned === undefined, 'one pin at a time')
+    this.#pinned = this.#used.map((word, index) => word & ~this.#young[index])
+    this.#keptByPin = new Int32Array(this.#pinned.length)
+  }
+
+  unpin(block: BlockNumber): void {
+    const pinned = this.#pinned as Int32Array
+    const bit = 1 << (block & 31)
+    assert((pinned[block >>> 5] & bit) !== 0, `block ${block} is unpinned but not pinned`)
+    pinned[block >>> 5] &= ~bit
+    if ((this.#keptByPin[block >>> 5] & bit) !== 0) {
+      this.#keptCount--
+      this.#release(block)
+    }
+  }
+
+  /** Ends the pin, whatever is still pinned. */
+  unpinAll(): void {
+    const kept = this.#keptByPin
+    const pinned = this.#pinned as Int32Array
+    this.#pinned = undefined
+    for (let block = 0; block < kept.length * 32; block++) {
+      const bit = 1 << (block & 31)
+      if ((kept[block >>> 5] & pinned[block >>> 5] & bit) !== 0) this.#release(block as BlockNumber)
+    }
+    this.#keptByPin = new Int32Array(0)
+    this.#keptCount = 0
+  }
+
+  /** Blocks that nothing but the pin keeps from reuse. */
+  get keptByPin(): number {
+    return this.#keptCount
+  }
+
   /** Forgets free blocks at the end of the file; returns the new total, for truncation. */
   trimTail(): number {
     let end = this.#total
@@ -171,6 +215,11 @@ export class BlockAllocator {
       return
     }
     const bit = 1 << (block & 31)
+    if (this.#pinned !== undefined && (this.#pinned[block >>> 5] & bit) !== 0) {
+      this.#keptByPin[block >>> 5] |= bit
+      this.#keptCount++
+      return
+    }
     this.#used[block >>> 5] &= ~bit
     this.#young[block >>> 5] &= ~bit
     this.#usedCount--

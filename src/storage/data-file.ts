@@ -69,8 +69,8 @@ export function loadDataFile(
   return { pager, checkpointer: new Checkpointer(pager, identity, chunks, superblock.directory) }
 }
 
-/** Where the map's chunks lie. */
-function readDirectory(file: File, superblock: Superblock): MapReference[] {
+/** Where the map's chunks lie. Raises ERR_DAMAGED. */
+export function readDirectory(file: File, superblock: Superblock): MapReference[] {
   const chunks: MapReference[] = []
   for (const reference of superblock.directory) {
     const bytes = readMapBlock(file, reference, 'page map directory')
@@ -102,7 +102,8 @@ function blocksOf(file: File, older: Superblock, newerChunks: readonly MapRefere
   return blocks
 }
 
-function readMapBlock(file: File, reference: MapReference, what: string): Buffer {
+/** A piece of the map, whose checksum was right. Raises ERR_DAMAGED. */
+export function readMapBlock(file: File, reference: MapReference, what: string): Buffer {
   const bytes = Buffer.alloc(Page.Size)
   const got = file.readSync(bytes, 0, Page.Size, reference.block * Page.Size)
   if (got === Page.Size && (crc32(bytes, 0, Page.Size, 0) | 0) === (reference.checksum | 0)) return bytes

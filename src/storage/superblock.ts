@@ -17,11 +17,15 @@ import { Page } from './page-format.js'
  *       48    4  next page id
  *       52    4  first page of the root record (PageType.Root chain)
  *       56    4  blocks in the file
- *       60    4  number of map directory blocks
+ *       60    2  number of map directory blocks
+ *       62    2  flags: 1 = sealed
  *       64   16  owner token: who wrote this (D15)
  *       80    8  for each map directory block: block number, checksum
  *     16380   4  CRC-32 of everything before
  * 8-byte numbers are stored as two 32-bit halves, low first; all fields little-endian.
+ *
+ * A *sealed* superblock is that of a copy (backup): everything it leads to was on disk before it was written, and what it holds is
+ * complete without any log. A file whose newest superblock is sealed needs no log to be opened.
  */
 export interface Superblock {
   databaseId: Uint8Array
@@ -31,6 +35,8 @@ export interface Superblock {
   rootPage: PageId
   blocks: number
   ownerToken: Uint8Array
+  /** Default false. */
+  sealed?: boolean
   directory: MapReference[]
 }
 
@@ -44,6 +50,7 @@ export const SUPERBLOCKS = 2
 /** Map directory blocks that fit. */
 export const MAX_DIRECTORY: number = ((Page.Size - 4 - 80) / 8) | 0
 
+const SEALED = 1
 const MAGIC = Buffer.from('NEXTKEY1', 'latin1')
 
 export function encodeSuperblock(block: Superblock): Buffer {
@@ -57,7 +64,8 @@ export function encodeSuperblock(block: Superblock): Buffer {
   out.writeUInt32LE(block.nextPage, 48)
   out.writeUInt32LE(block.rootPage, 52)
   out.writeUInt32LE(block.blocks, 56)
-  out.writeUInt32LE(block.directory.length, 60)
+  out.writeUInt16LE(block.directory.length, 60)
+  out.writeUInt16LE(block.sealed === true ? SEALED : 0, 62)
   out.set(block.ownerToken, 64)
   let at = 80
   for (const { block: number, checksum } of block.directory) {
@@ -82,7 +90,7 @@ export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
     )
   }
   if (bytes.readUInt32LE(12) !== Page.Size) return undefined
-  const count = bytes.readUInt32LE(60)
+  const count = bytes.readUInt16LE(60)
   if (count > MAX_DIRECTORY) return undefined
   const directory: MapReference[] = []
   for (let at = 80; directory.length < count; at += 8) {
@@ -96,6 +104,7 @@ export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
     rootPage: bytes.readUInt32LE(52) as PageId,
     blocks: bytes.readUInt32LE(56),
     ownerToken: Uint8Array.from(bytes.subarray(64, 80)),
+    sealed: (bytes.readUInt16LE(62) & SEALED) !== 0,
     directory,
   }
 }

@@ -134,7 +134,8 @@ export class CheckpointDriver {
   #debt(): number {
     const { options, pager } = this.#engine
     // Blocks beside the one that each page needs: older maps hold them until a checkpoint is complete.
-    const excess = pager.allocator.usedCount - pager.map.pageCount - LEAST_EXCESS
+    // Those that a backup pins come free by its progress, not by a checkpoint.
+    const excess = pager.allocator.usedCount - pager.allocator.keptByPin - pager.map.pageCount - LEAST_EXCESS
     return Math.max(this.logBytes / options.checkpointBytes, (excess * 3) / (pager.map.pageCount + 1))
   }
 

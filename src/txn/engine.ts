@@ -69,6 +69,8 @@ export class Engine {
   broken: NextkeyError | undefined
   /** Log position after the newest commit: what a read of the newest state depends on. */
   lastCommit: LogPosition = 0 as LogPosition
+  /** A backup is under way: there is one at a time. */
+  backingUp = false
   readonly #movedCounters: TableStore[] = []
 
   constructor(parts: EngineParts) {

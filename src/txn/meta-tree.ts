@@ -11,11 +11,13 @@ import { TreeCursor } from '../storage/tree-cursor.js'
  *   Root       (tree id, 0)             u32 root page of the tree
  *   Structure  (table id, structure id) the record structure's fields, as JSON
  *   Counter    (table id, 0)            the next auto-increment value, as a double
+ *   Owner      (checkpoint number, 0)   owner token of the opening whose first checkpoint that is
  */
 export const enum MetaKind {
   Root = 1,
   Structure = 2,
   Counter = 3,
+  Owner = 4,
 }
 
 export class MetaTree {

@@ -12,6 +12,7 @@ import { Catalog } from './catalog.js'
 import { Engine, type EngineOptions } from './engine.js'
 import { LogKind } from './log-records.js'
 import { MetaTree } from './meta-tree.js'
+import { recordOwner } from './owners.js'
 import { Replay } from './replay.js'
 import { type RootRecord, readRootRecord } from './root-record.js'
 import { RowReader } from './row-reader.js'
@@ -33,6 +34,8 @@ import { TrxSystem } from './trx-system.js'
  *     released is gone: that is an error, never an older state.
  * O4. Crashing in here, or coming twice, gives the same state: until the last step, only blocks are written that are free in both
  *     checkpoints, for the frame that decides between them (O2) may not be on disk.
+ * O5. A sealed superblock, of a copy, needs no log. Where there is none, one is begun at its P before anything else: from the first
+ *     checkpoint on the copy is a database like any other, and one whose log is missing is damaged.
  */
 export interface RecoveryOptions extends EngineOptions {
   directory: string
@@ -101,10 +104,7 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
   const superblocks = readSuperblocks(file)
   if (superblocks.length === 0) throw notADatabase(file)
   let engine: Engine | undefined
-  const found = openLog(
-    environment,
-    logOptions(options, superblocks[0].databaseId, () => engine?.checkpoints.stop()),
-  )
+  const found = findLog(environment, options, superblocks[0], () => engine?.checkpoints.stop())
   const superblock = chooseSuperblock(superblocks, found)
   const token = new Uint8Array(16)
   environment.random.fill(token)
@@ -139,7 +139,10 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
     catalog.load(reader, false)
   }
   const end = await replayLog(engine, found, superblock, options)
-  engine.change(() => catalog.dropOrphans())
+  engine.change(() => {
+    catalog.dropOrphans()
+    recordOwner(catalog.meta, (pager.completed + 1) as CheckpointNumber, token)
+  })
   options.onProgress?.({ phase: 'writing a checkpoint', done: 0 })
   const startLog = (): WriteAheadLog => {
     const wal = found.startNew(end)
@@ -152,10 +155,20 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
   return engine
 }
 
-/** O2, O3. */
+/** The log; begun now if the newest superblock is sealed and there is none (O5). */
+function findLog(environment: Environment, options: RecoveryOptions, newest: Superblock, onFailure: () => void): FoundLog {
+  const log = logOptions(options, newest.databaseId, onFailure)
+  const found = openLog(environment, log)
+  if (!found.empty || newest.sealed !== true || options.readOnly) return found
+  void found.startNew(newest.logPosition).close()
+  environment.fileSystem.syncDirectorySync(parentOf(options.logDirectory))
+  return openLog(environment, log)
+}
+
+/** O2, O3, O5. */
 function chooseSuperblock(superblocks: Superblock[], found: FoundLog): Superblock {
   const [newest, older] = superblocks
-  if (older === undefined) return newest
+  if (older === undefined || newest.sealed === true) return newest
   if (isComplete(found, newest)) return newest
   return older
 }
