@@ -88,17 +88,13 @@ async function copyTo(
     try {
       if (present !== undefined) mustDescend(engine, superblock, present, directory)
       const target = new CopyTarget(file, present)
-      const figures = await copyCheckpoint(
-        { file: engine.file, superblock, copied: (block) => pinned && allocator.unpin(block) },
-        target,
-        {
-          onProgress: (done, total) => onProgress?.({ done, total }),
-          pause: async () => {
-            mustGoOn(signal)
-            await engine.environment.clock.macrotask()
-          },
+      const figures = await copyCheckpoint({ file: engine.file, superblock, copied: (block) => pinned && allocator.unpin(block) }, target, {
+        onProgress: (done, total) => onProgress?.({ done, total }),
+        pause: async () => {
+          mustGoOn(signal)
+          await engine.environment.clock.macrotask()
         },
-      )
+      })
       return {
         directory,
         kind: present === undefined ? 'full' : 'incremental',

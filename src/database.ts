@@ -3,13 +3,15 @@ import { type BackupOptions, type BackupReport, backUp } from './backup.js'
 import { callSite } from './base/call-site.js'
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { TableId, TreeId } from './base/ids.js'
+import { type CompactReport, compact } from './compact.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
 import { insertOptions } from './insert-options.js'
 import { describeTransaction, type Lock, listLocks, lockNames, type TransactionInfo } from './introspection.js'
 import { warnOfLeaks } from './leaks.js'
 import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
-import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, resolveOptions } from './options.js'
+import type { LongWorkOptions } from './long-work.js'
+import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, recoveryOptions, resolveOptions } from './options.js'
 import { type Environment, systemEnvironment } from './platform/environment.js'
 import type { Range } from './range.js'
 import { Reads } from './reads.js'
@@ -58,17 +60,7 @@ export async function openWith(environment: Environment, directory: string, opti
     ? undefined
     : await lockDirectory(path, { locker, clock, waitMs: resolved.waitForLock, openedAt, readOnly: resolved.readOnly })
   try {
-    const engine = await openEngine(environment, {
-      directory: path,
-      logDirectory: resolved.walDirectory ?? `${path}/wal`,
-      durability: resolved.durability,
-      cacheSize: resolved.cacheSize,
-      checkpointBytes: resolved.checkpointBytes,
-      checkpointInterval: resolved.checkpointInterval,
-      readOnly: resolved.readOnly,
-      segmentSize: resolved.logSegmentSize,
-      onProgress: resolved.onRecovery,
-    })
+    const engine = await openEngine(environment, recoveryOptions(path, resolved))
     return new Database(engine, resolved, path, lock)
   } catch (error) {
     lock?.release()
@@ -335,7 +327,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     if (wait !== undefined) await this.#track(wait)
   }
 
-  /** @internal insert(row, options) or insert(key, value, options), by the table's kind. */
+  /** @internal insert(row, options) or insert(key, value, options). */
   insertInto(trx: Trx, table: object, args: unknown[], stream = false): Steps<unknown> {
     const store = this.storeOf(table)
     const beside = store.keyPaths === null && !(store.definition.autoIncrement && args.length < 2)
@@ -391,22 +383,13 @@ export class Database extends EventEmitter<DatabaseEvents> {
     await this.#track(this.engine.checkpoints.next())
   }
 
-  /** Gives free space back to the file system: moves pages from the end of the file into free blocks, until it shrinks no more. */
-  async compact(): Promise<void> {
+  /** Gives free space back to the file system, moving pages from the end of the file into free blocks. Raises ERR_ABORTED. */
+  async compact(options: LongWorkOptions = {}): Promise<CompactReport> {
     this.mustBeOpen()
-    const { pager } = this.engine
-    for (let before = Number.POSITIVE_INFINITY, round = 0; pager.allocator.total < before || round < 3; round++) {
-      before = pager.allocator.total
-      this.engine.checkpoints.moveAllOfTail = true
-      await this.checkpoint()
-    }
+    return this.#track(compact(this.engine, options))
   }
 
-  /**
-   * Copies the database to another directory while it goes on being used: everything committed before the call is in the copy. If the directory
-   * has a copy of this database already, that is brought up to date, and only pages that changed since are written. The copy is a
-   * database that can be opened as it is. Raises ERR_BACKUP_MISMATCH, ERR_BACKUP_RUNNING, ERR_DAMAGED, ERR_DIRECTORY_LOCKED, ERR_DISK_FULL, ERR_IO, ERR_ABORTED.
-   */
+  /** Copies the database, as it is now, to another directory, while it is in use; or brings a copy there up to date: see backup.ts. */
   async backup(directory: string, options: BackupOptions = {}): Promise<BackupReport> {
     this.mustBeOpen()
     return this.#track(backUp(this.engine, directory, options))

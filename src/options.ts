@@ -3,7 +3,7 @@ import { constrainedMemory } from 'node:process'
 import { describe, InvalidArgumentError } from './base/errors.js'
 import { MAX_FRAMES, MIN_FRAMES } from './storage/frame-pool.js'
 import { Page } from './storage/page-format.js'
-import type { RecoveryProgress } from './txn/recovery.js'
+import type { RecoveryOptions, RecoveryProgress } from './txn/recovery.js'
 import type { IsolationLevel } from './txn/trx.js'
 import type { Durability } from './wal/write-ahead-log.js'
 
@@ -64,6 +64,21 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
       throw new InvalidArgumentError(`option '${name}' of open() must be ${wanted}, not ${describe(value)}`, { option: name, value })
   }
   return { ...DEFAULTS, ...withoutUndefined(options), cacheSize: options.cacheSize ?? defaultCacheSize() }
+}
+
+/** What the engine is opened with, in this directory. */
+export function recoveryOptions(directory: string, options: ResolvedOptions): RecoveryOptions {
+  return {
+    directory,
+    logDirectory: options.walDirectory ?? `${directory}/wal`,
+    durability: options.durability,
+    cacheSize: options.cacheSize,
+    checkpointBytes: options.checkpointBytes,
+    checkpointInterval: options.checkpointInterval,
+    readOnly: options.readOnly,
+    segmentSize: options.logSegmentSize,
+    onProgress: options.onRecovery,
+  }
 }
 
 const DEFAULTS: Omit<ResolvedOptions, 'cacheSize'> = {

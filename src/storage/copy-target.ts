@@ -5,7 +5,7 @@ import { BlockAllocator } from './block-allocator.js'
 import { readDirectory, readMapBlock } from './data-file.js'
 import { Page } from './page-format.js'
 import { CHUNK_ENTRIES } from './page-map.js'
-import { encodeSuperblock, type MapReference, type Superblock, SUPERBLOCKS } from './superblock.js'
+import { encodeSuperblock, type MapReference, SUPERBLOCKS, type Superblock } from './superblock.js'
 import { WriteBatch } from './write-batch.js'
 
 /**
@@ -65,7 +65,7 @@ export class CopyTarget {
     const pages = this.#pages
     if (pages.length === 0) return
     await this.#writeBatch(pages.length)
-    pages.forEach((page, at) => this.#set(page, this.#batch.blocks[at], this.#batch.checksums[at]))
+    for (const [at, page] of pages.entries()) this.#set(page, this.#batch.blocks[at], this.#batch.checksums[at])
     pages.length = 0
   }
 

@@ -15,7 +15,10 @@ export function recordOwner(meta: MetaTree, first: CheckpointNumber, token: Uint
 
 /** The token of whoever wrote this checkpoint; undefined if it is not of the past, or too long ago. */
 export function ownerAt(meta: MetaTree, checkpoint: CheckpointNumber): Uint8Array | undefined {
-  return meta.list(MetaKind.Owner).filter(({ id }) => id <= checkpoint).at(-1)?.value
+  return meta
+    .list(MetaKind.Owner)
+    .filter(({ id }) => id <= checkpoint)
+    .at(-1)?.value
 }
 
 /** Openings remembered: 24 bytes each. */

@@ -323,7 +323,11 @@ export class Workload {
         'flush()',
         this.#db.flush().then(() => this.#model.flushed(before)),
       )
-    else this.#track('compact()', this.#db.compact())
+    else
+      this.#track(
+        'compact()',
+        this.#db.compact().then(() => {}),
+      )
   }
 
   // ── doing it ──────────────────────────────────────────────────────────────────────────────────────────────────────
