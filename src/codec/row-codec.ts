@@ -28,6 +28,8 @@ export interface ValueCodec {
   encode(value: unknown): void
   /** The value in bytes[start, end); shares no memory with them. Raises ERR_DAMAGED. */
   decode(bytes: Uint8Array, start: number, end: number): unknown
+  /** The same for rows of one page, one after another: faster. To be followed by `forgetTexts` before the page changes. */
+  decodeAmongOthers(bytes: Uint8Array, start: number, end: number): unknown
   /** Takes up the structures recorded so far, in order of their numbers; those known already must be the same. */
   loadStructures(structures: readonly (readonly string[])[]): void
 }
@@ -101,7 +103,11 @@ export class RowCodec implements ValueCodec {
   }
 
   decode(bytes: Uint8Array, start: number, end: number): unknown {
-    return decodeRow(bytes, start, end, this.#readers)
+    return decodeRow(bytes, start, end, this.#readers, false)
+  }
+
+  decodeAmongOthers(bytes: Uint8Array, start: number, end: number): unknown {
+    return decodeRow(bytes, start, end, this.#readers, true)
   }
 }
 
@@ -133,6 +139,10 @@ export class BinaryCodec implements ValueCodec {
 
   decode(bytes: Uint8Array, start: number, end: number): Uint8Array {
     return new Uint8Array(bytes.subarray(start, end))
+  }
+
+  decodeAmongOthers(bytes: Uint8Array, start: number, end: number): Uint8Array {
+    return this.decode(bytes, start, end)
   }
 
   loadStructures(structures: readonly (readonly string[])[]): void {

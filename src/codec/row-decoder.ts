@@ -1,6 +1,6 @@
 import { DamagedError } from '../base/errors.js'
 import { ARRAY_CLASSES, ArrayKind, ExtensionType, RowLimit, Token } from './row-format.js'
-import { readUtf8 } from './string-reading.js'
+import { beginTexts, readRowString } from './string-reading.js'
 
 /*
  * Reading rows back; the format is in row-format.ts.
@@ -22,9 +22,10 @@ export type StructureReaders = readonly StructureReader[]
 
 /**
  * The value in bytes[start, end). Objects of one shared structure have one hidden class. Byte arrays are copies.
- * Raises ERR_DAMAGED.
+ * `shareTexts`: see beginTexts. Raises ERR_DAMAGED.
  */
-export function decodeRow(bytes: Uint8Array, start: number, end: number, structures: StructureReaders): unknown {
+export function decodeRow(bytes: Uint8Array, start: number, end: number, structures: StructureReaders, shareTexts: boolean): unknown {
+  beginTexts(shareTexts)
   source = bytes
   position = start
   limit = end
@@ -74,14 +75,17 @@ function forgetInline(): void {
   hasInline = false
 }
 
+/** Small, so that it is compiled into the readers of structures. */
 function readValue(): unknown {
   const token = source[position++]
   if (token < Token.Record) return token
+  if ((token & 0xe0) === Token.SmallString) return readString(token & 0x1f)
+  return readOther(token)
+}
+
+function readOther(token: number): unknown {
   if (token < Token.SmallMap) return readRecord(token)
-  if (token < Token.Null) {
-    if (token >= Token.SmallString) return readString(token & 0x1f)
-    return token < Token.SmallArray ? readMap(token & 0x0f) : readArray(token & 0x0f)
-  }
+  if (token < Token.SmallString) return token < Token.SmallArray ? readMap(token & 0x0f) : readArray(token & 0x0f)
   if (token >= Token.NegativeInteger) return token - 0x100
   switch (token) {
     case Token.Null:
@@ -297,25 +301,20 @@ function readBytes(length: number): Uint8Array {
 function readString(length: number): string {
   const start = position
   take(length)
-  return readUtf8(source, start, position)
+  return readRowString(source, start, position, limit)
 }
 
 function readDouble(): number {
   const at = position
   position = at + 8
-  DOUBLE_BYTES[7] = source[at]
-  DOUBLE_BYTES[6] = source[at + 1]
-  DOUBLE_BYTES[5] = source[at + 2]
-  DOUBLE_BYTES[4] = source[at + 3]
-  DOUBLE_BYTES[3] = source[at + 4]
-  DOUBLE_BYTES[2] = source[at + 5]
-  DOUBLE_BYTES[1] = source[at + 6]
-  DOUBLE_BYTES[0] = source[at + 7]
+  DOUBLE_WORDS[1] = wordAt(at) | 0
+  DOUBLE_WORDS[0] = wordAt(at + 4) | 0
   return DOUBLE[0]
 }
 
 const DOUBLE = new Float64Array(1)
-const DOUBLE_BYTES = new Uint8Array(DOUBLE.buffer)
+/** Little-endian, as all machines that Node runs on. */
+const DOUBLE_WORDS = new Int32Array(DOUBLE.buffer)
 
 function readInt64(): bigint {
   const high = readUint32()

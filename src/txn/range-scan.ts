@@ -1,5 +1,6 @@
 import type { PageId } from '../base/ids.js'
 import { decodeCompound, decodeKey, KeyBuffer } from '../codec/key-encoding.js'
+import { forgetTexts } from '../codec/string-reading.js'
 import { Page } from '../storage/page-format.js'
 import type { PageStore } from '../storage/page-store.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
@@ -72,13 +73,17 @@ export class RangeScan {
 
   /** Appends up to `most` results. Sets `done` when the range is through. */
   fill(out: unknown[], most: number): void {
-    let taken = 0
-    for (let more = this.#place(); more; more = this.#move()) {
-      if (!this.#take(out) || ++taken < most) continue
-      this.#cursor.hold()
-      return
+    try {
+      let taken = 0
+      for (let more = this.#place(); more; more = this.#move()) {
+        if (!this.#take(out) || ++taken < most) continue
+        this.#cursor.hold()
+        return
+      }
+      this.done = true
+    } finally {
+      forgetTexts()
     }
-    this.done = true
   }
 
   /** Counts the rows of the range. */
@@ -120,7 +125,7 @@ export class RangeScan {
       out.push(decodeTableKey(this.#table, scratch.bytes, 0, scratch.length))
       return true
     }
-    const row = this.#reader.decodeVisible(this.#table, at, at + cursor.valueLength, this.#view)
+    const row = this.#reader.decodeNext(this.#table, at, at + cursor.valueLength, this.#view)
     if (row === undefined) return false
     out.push(want === Want.Values ? row : [decodeTableKey(this.#table, scratch.bytes, 0, scratch.length), row])
     return true
@@ -172,6 +177,8 @@ export class RangeScan {
     const cursor = this.#cursor
     const page = this.#store.u32[(cursor.base + Page.Id) >> 2]
     if (page !== this.#leaf) {
+      // The new leaf may lie where another page was before.
+      forgetTexts()
       this.#leaf = page
       this.#edge = this.#findEdge()
     }
