@@ -42,6 +42,9 @@ export class BTree {
   /** Whether the last call left the tree positioned on an entry. */
   found = false
 
+  /** Whether the last search found its key: while they do not, the hash would only cost. */
+  private finds = true
+
   /** The last leaf, as an insert left it: good while its frame has this version. */
   private lastLeaf: FrameBase = 0 as FrameBase
   private lastLeafPage: PageId = 0 as PageId
@@ -66,6 +69,22 @@ export class BTree {
 
   /** Positions on the entry with this key, or where it would be inserted. */
   find(key: Uint8Array, length: number): boolean {
+    if (!this.finds) return (this.finds = this.descend(key, length))
+    const { store, pages } = this
+    const { hash } = store
+    const hashed = hash.hashOf(this.tree, key, length)
+    const hint = hash.lookUp(hashed)
+    if (hint >= 0) {
+      const base = hash.frameOf(hint)
+      const slot = hash.slotOf(hint)
+      if (pages.leafHasKeyAt(base, slot, this.tree, key, length) && store.holds(base)) return this.land(base, slot)
+    }
+    this.finds = this.descend(key, length)
+    if (this.finds) hash.note(hashed, this.base, this.slot)
+    return this.finds
+  }
+
+  private descend(key: Uint8Array, length: number): boolean {
     const base = this.leafFor(key, length)
     return this.land(base, this.pages.searchLeaf(base, key, length))
   }

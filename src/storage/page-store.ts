@@ -1,4 +1,5 @@
 import type { FrameBase, PageId, TreeId } from '../base/ids.js'
+import type { AdaptiveHash } from './adaptive-hash.js'
 import type { PageType } from './page-format.js'
 
 /**
@@ -21,10 +22,15 @@ export interface PageStore {
   /** The same bytes, for latin1/utf8/copy methods. */
   readonly buffer: Buffer
 
+  /** Where entries were found lately. */
+  readonly hash: AdaptiveHash
+
   /** Starts an operation: frames fetched before it may be evicted from now on. */
   beginOperation(): void
   /** The page's frame, read from disk if need be. Throws DamagedError if the block is not what the map says. */
   fetch(page: PageId): FrameBase
+  /** Whether the frame holds a page, which then counts as fetched. */
+  holds(base: FrameBase): boolean
   /** A new page: zeroed but for the header fields id, type and tree. Its frame is `fetch(id)`. */
   allocate(type: PageType, tree: TreeId): PageId
   /** The page's content is gone; its id may be given to another page at once. */

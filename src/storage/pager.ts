@@ -3,6 +3,7 @@ import { crc32 } from '../base/crc32.js'
 import { DamagedError, NextkeyError } from '../base/errors.js'
 import type { BlockNumber, CheckpointNumber, FrameBase, PageId, TreeId } from '../base/ids.js'
 import type { File } from '../platform/file-system.js'
+import { AdaptiveHash } from './adaptive-hash.js'
 import { BlockAllocator } from './block-allocator.js'
 import { FramePool, FrameState } from './frame-pool.js'
 import { Page, type PageType } from './page-format.js'
@@ -34,6 +35,7 @@ export class Pager implements PageStore {
   readonly u32: Uint32Array
   readonly buffer: Buffer
   readonly pool: FramePool
+  readonly hash: AdaptiveHash
   readonly map: PageMap
   readonly allocator: BlockAllocator
   readonly file: File
@@ -53,6 +55,7 @@ export class Pager implements PageStore {
 
   constructor(file: File, cacheSize: number, blocksInFile: number) {
     this.pool = new FramePool(cacheSize)
+    this.hash = new AdaptiveHash(cacheSize)
     this.u8 = this.pool.u8
     this.u16 = this.pool.u16
     this.i32 = this.pool.i32
@@ -76,6 +79,14 @@ export class Pager implements PageStore {
       return (frame << Page.Shift) as FrameBase
     }
     return this.#miss(page)
+  }
+
+  holds(base: FrameBase): boolean {
+    const pool = this.pool
+    const frame = base >>> Page.Shift
+    if (pool.pageOf[frame] === 0) return false
+    pool.stamps[frame] = pool.operation
+    return true
   }
 
   willChange(base: FrameBase): void {

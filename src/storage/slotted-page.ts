@@ -1,5 +1,5 @@
-import type { FrameBase, PageId } from '../base/ids.js'
-import { Page } from './page-format.js'
+import type { FrameBase, PageId, TreeId } from '../base/ids.js'
+import { Page, PageType } from './page-format.js'
 import { headOf, heapStart, innerRecordBytes, KEY_PADDING, LeafRun, leafRecordBytes, SIGN, Slot } from './slotted-page-layout.js'
 
 export { KEY_PADDING, MAX_ENTRY } from './slotted-page-layout.js'
@@ -122,6 +122,20 @@ export class SlottedPages {
       }
     }
     return ~low
+  }
+
+  /** Whether the frame, whatever it holds, shows a leaf of this tree with this key at this slot. */
+  leafHasKeyAt(base: FrameBase, slot: number, tree: TreeId, key: Uint8Array, length: number): boolean {
+    const { u16, i32 } = this
+    // Type and level together: a leaf of level 0.
+    if (u16[(base + Page.Type) >> 1] !== PageType.Leaf || this.u32[(base + Page.Tree) >> 2] !== tree) return false
+    if (slot >= u16[(base + Page.Count) >> 1]) return false
+    const prefix = u16[(base + Page.PrefixLength) >> 1]
+    const slotAt = ((base + Page.HeaderSize) >> 2) + (slot << 1)
+    const place = i32[slotAt + 1]
+    if (i32[slotAt] !== headOf(key, prefix) || prefix + (place >>> 16) !== length) return false
+    if (this.comparePrefix(base, prefix, key, length) !== 0) return false
+    return this.compareTail(base + (place & 0xffff) + Slot.RecordHeader, length, key, prefix, length) === 0
   }
 
   /** The slot of an inner page whose child is responsible for the key: the last one that is not larger. */

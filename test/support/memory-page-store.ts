@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
 import type { FrameBase, PageId, TreeId } from '../../src/base/ids.js'
+import { AdaptiveHash } from '../../src/storage/adaptive-hash.js'
 import { Page, type PageType } from '../../src/storage/page-format.js'
 import type { PageStore } from '../../src/storage/page-store.js'
 
@@ -19,6 +20,13 @@ export interface MemoryPageStoreOptions {
 const OPERATION_LIMIT = 64
 const POISON = 0xdb
 
+/** Takes most keys for the same: hints mostly lead to another one, in another tree, or to a page that is there no more. */
+class CollidingHash extends AdaptiveHash {
+  override hashOf(_tree: TreeId, key: Uint8Array, length: number): number {
+    return key[length - 1] & 3
+  }
+}
+
 /**
  * PageStore in memory that breaks the promises it may break, and checks those of its user:
  * no page changes unannounced, none is touched after it was freed or its frame let go, none is freed twice.
@@ -29,6 +37,7 @@ export class MemoryPageStore implements PageStore {
   readonly i32: Int32Array
   readonly u32: Uint32Array
   readonly buffer: Buffer
+  readonly hash: AdaptiveHash
 
   /** Pages touched by the operation that touched most. */
   widestOperation = 0
@@ -58,6 +67,7 @@ export class MemoryPageStore implements PageStore {
     this.strict = options.strict ?? true
     this.restlessness = options.restlessness ?? 0.5
     const bytes = new ArrayBuffer(frames * Page.Size)
+    this.hash = this.strict ? new CollidingHash(bytes.byteLength) : new AdaptiveHash(bytes.byteLength)
     this.u8 = new Uint8Array(bytes)
     this.u16 = new Uint16Array(bytes)
     this.i32 = new Int32Array(bytes)
@@ -130,6 +140,13 @@ export class MemoryPageStore implements PageStore {
     if (this.strict) this.checkUnannounced(frame)
     // Bytes and version stay, as they may: both move when the frame takes another page.
     this.forgetFrame(frame)
+  }
+
+  holds(base: FrameBase): boolean {
+    const frame = base >> Page.Shift
+    if (this.frameOfPage[this.pageOfFrame[frame]] !== frame + 1) return false
+    if (this.strict) this.touch(frame)
+    return true
   }
 
   willChange(base: FrameBase): void {
