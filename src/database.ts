@@ -33,7 +33,7 @@ import { openEngine } from './txn/recovery.js'
 import type { Steps } from './txn/row-locks.js'
 import type { TableDefinition, TableStore } from './txn/table-store.js'
 import type { Trx } from './txn/trx.js'
-import { Waits } from './waits.js'
+import { type WaitOptions, Waits } from './waits.js'
 
 /**
  * Opens the database in a directory, making it if there is none, and recovers it if it was not closed.
@@ -301,10 +301,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
       if (first.done === true) result = first.value
       else {
         this.#waiting.add(trx)
-        result = await this.waits.finish(this.statements.judged(steps), first.value, {
-          timeout: this.options.lockWaitTimeout,
-          signal: undefined,
-        })
+        result = await this.waits.finish(this.statements.judged(steps), first.value, this.timeouts())
       }
     } catch (error) {
       this.#giveUp(trx)
@@ -316,6 +313,13 @@ export class Database extends EventEmitter<DatabaseEvents> {
     const pause = this.pause()
     if (pause !== undefined) await pause
     return result
+  }
+
+  /** @internal How long to wait for locks: as the database says, or for as many milliseconds as the caller does. */
+  timeouts(wait?: unknown, signal?: AbortSignal): WaitOptions {
+    const { lockWaitTimeout, metadataLockTimeout } = this.options
+    if (typeof wait === 'number') return { timeout: wait, metadataTimeout: wait, signal }
+    return { timeout: lockWaitTimeout, metadataTimeout: metadataLockTimeout, signal }
   }
 
   #giveUp(trx: Trx): void {

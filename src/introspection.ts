@@ -5,6 +5,7 @@ import type { LockKindName, LockModeName } from './lock/lock-modes.js'
 import { type LockNames, PLAIN_NAMES } from './lock/lock-names.js'
 import type { KeyInterval } from './lock/lock-report.js'
 import type { LockInfo } from './lock/lock-request.js'
+import type { MetadataModeName } from './lock/metadata-modes.js'
 import { TreeCursor } from './storage/tree-cursor.js'
 import type { Engine } from './txn/engine.js'
 import { decodeTableKey } from './txn/row-reader.js'
@@ -24,7 +25,7 @@ export interface Lock {
   primaryKey: unknown
   /** The gap above the largest entry. */
   supremum: boolean
-  mode: LockModeName
+  mode: LockModeName | MetadataModeName
   kind: LockKindName
   status: 'granted' | 'waiting'
   /** Of a waiting lock: the transactions it waits for. */

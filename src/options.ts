@@ -20,6 +20,8 @@ export interface OpenOptions {
   autoIncrementLockMode?: 0 | 1 | 2
   /** Milliseconds a statement waits for a lock. Default 50,000. */
   lockWaitTimeout?: number
+  /** Milliseconds that a statement or schema change waits for a metadata lock. Default: lockWaitTimeout. */
+  metadataLockTimeout?: number
   /** Bytes of memory for pages: 2 MiB to 2 GiB. Default: a quarter of the memory there is, at most 1 GiB. It is taken only as it is used. */
   cacheSize?: number
   /** Milliseconds to keep trying while somebody else has the directory. Default 0. */
@@ -63,7 +65,12 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
     if (wanted !== undefined)
       throw new InvalidArgumentError(`option '${name}' of open() must be ${wanted}, not ${describe(value)}`, { option: name, value })
   }
-  return { ...DEFAULTS, ...withoutUndefined(options), cacheSize: options.cacheSize ?? defaultCacheSize() }
+  return {
+    ...DEFAULTS,
+    ...withoutUndefined(options),
+    cacheSize: options.cacheSize ?? defaultCacheSize(),
+    metadataLockTimeout: options.metadataLockTimeout ?? options.lockWaitTimeout ?? DEFAULTS.lockWaitTimeout,
+  }
 }
 
 /** What the engine is opened with, in this directory. */
@@ -81,7 +88,7 @@ export function recoveryOptions(directory: string, options: ResolvedOptions): Re
   }
 }
 
-const DEFAULTS: Omit<ResolvedOptions, 'cacheSize'> = {
+const DEFAULTS: Omit<ResolvedOptions, 'cacheSize' | 'metadataLockTimeout'> = {
   isolation: 'repeatable-read',
   durability: 'sync',
   autoIncrementLockMode: 1,
@@ -100,6 +107,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   durability: oneOf('sync', 'write', 'lazy'),
   autoIncrementLockMode: oneOf(0, 1, 2),
   lockWaitTimeout: between(0, 2 ** 31 - 1, 'milliseconds'),
+  metadataLockTimeout: between(0, 2 ** 31 - 1, 'milliseconds'),
   cacheSize: between(MIN_FRAMES * Page.Size, MAX_FRAMES * Page.Size, 'bytes'),
   waitForLock: between(0, 2 ** 31 - 1, 'milliseconds'),
   walDirectory: (value) => (typeof value === 'string' && value !== '' ? undefined : 'the path of a directory'),

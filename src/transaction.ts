@@ -1,5 +1,4 @@
 import { NextkeyError } from './base/errors.js'
-import type { Database } from './database.js'
 import type { Results } from './results.js'
 import type { InsertOptions, Row, Table } from './table.js'
 import type { LockOptions, Savepoint, TransactionCore, TransactionRange, WaitOption } from './transaction-core.js'
@@ -200,7 +199,7 @@ export class Transaction {
       if (first.done === true) result = first.value
       else {
         release ??= this.#begin()
-        result = await db.waits.finish(steps, first.value, { timeout: timeoutOf(options, db), signal: this.#core.signal })
+        result = await db.waits.finish(steps, first.value, db.timeouts(options.wait, this.#core.signal))
       }
       // Without a turn of the event loop now and then, a long chain of awaits would starve every timer (D1).
       const pause = db.pause()
@@ -228,10 +227,6 @@ export class Transaction {
       done()
     }
   }
-}
-
-function timeoutOf({ wait }: WaitOption, db: Database): number {
-  return typeof wait === 'number' ? wait : db.options.lockWaitTimeout
 }
 
 function waitOf(args: unknown[]): WaitOption {

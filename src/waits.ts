@@ -1,12 +1,15 @@
 import type { LockRequest } from './lock/lock-request.js'
 import type { LockSystem } from './lock/lock-system.js'
+import { MetadataRequest } from './lock/metadata-object.js'
 import type { Clock } from './platform/clock.js'
 import type { Steps } from './txn/row-locks.js'
 
 /** How long, and until when, a statement waits for a lock. */
 export interface WaitOptions {
-  /** Milliseconds per wait. */
+  /** Milliseconds per wait for a row or a table. */
   timeout: number
+  /** Milliseconds per wait for a metadata lock. */
+  metadataTimeout: number
   signal: AbortSignal | undefined
 }
 
@@ -33,7 +36,7 @@ export class Waits {
     }
   }
 
-  #settled(request: LockRequest, { timeout, signal }: WaitOptions): Promise<void> {
+  #settled(request: LockRequest, { timeout, metadataTimeout, signal }: WaitOptions): Promise<void> {
     return new Promise((resolve) => {
       if (request.status !== 'waiting') {
         resolve()
@@ -41,7 +44,8 @@ export class Waits {
       }
       const abort = (): void => this.#locks.cancel(request, 'aborted')
       // The wait is somebody's await: the process must not end before it does.
-      const cancelTimer = this.#clock.setTimer(timeout, () => this.#locks.cancel(request, 'timeout'), true)
+      const longest = request instanceof MetadataRequest ? metadataTimeout : timeout
+      const cancelTimer = this.#clock.setTimer(longest, () => this.#locks.cancel(request, 'timeout'), true)
       request.onSettled = () => {
         cancelTimer()
         signal?.removeEventListener('abort', abort)

@@ -121,12 +121,12 @@ export class LockNotAvailableError extends NextkeyError {
 
 /** A lock was waited for until the time was over. The statement was undone, the transaction goes on. */
 export class LockWaitTimeoutError extends NextkeyError {
-  constructor(held: string) {
-    super(
-      'ERR_LOCK_WAIT_TIMEOUT',
-      `the lock was not free within lockWaitTimeout${held}: the statement was undone; try it again, or roll back`,
-      { retryable: true },
-    )
+  constructor(lock: string, holders: readonly string[]) {
+    const held = holders.length === 0 ? '' : `, held by ${holders.join(', ')}`
+    super('ERR_LOCK_WAIT_TIMEOUT', `the ${lock} was not free in time${held}: the statement was undone; try it again, or roll back`, {
+      retryable: true,
+      details: { lock, holders },
+    })
   }
 }
 

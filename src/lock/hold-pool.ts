@@ -14,6 +14,8 @@ export const enum Hold {
   /** Neighbours in the owner's list. */
   OwnerPrevious = 5,
   OwnerNext = 6,
+  /** Metadata locks: mask of the modes held until they are given back. */
+  Explicit = 7,
   Stride = 8,
 }
 

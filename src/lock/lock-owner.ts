@@ -4,17 +4,29 @@ import type { LockRun } from './lock-runs.js'
 /** Distinct lock structures up to which a transaction's list is searched in line. */
 const LISTED = 16
 
+/** Whether an owner holds IX on everything for its statement. While nobody freezes the database nobody needs to know, so it is not noted. */
+export const enum GlobalLock {
+  None = 0,
+  /** Held, and to be noted when somebody asks for a lock that conflicts with it. */
+  Unnoted = 1,
+  Noted = 2,
+}
+
 /**
  * Whoever holds locks: a transaction, or a DDL operation. The layer above creates one, keeps the first group of fields
  * up to date and calls `LockSystem.releaseAll` at the end; everything else belongs to the lock system.
  */
 export class LockOwner {
-  /** Names the owner in reports; not used otherwise. */
+  /** Names the owner in reports; not used otherwise. 0 for one that is no transaction. */
   id: number
+  /** What it is if it is no transaction: "drop of table 't'". */
+  readonly label: string | null
   /** Undo records written: what rolling this owner back would cost. */
   undoRecords = 0
   /** DDL and LOCK TABLES: chosen as a deadlock's victim only among their own kind. */
   diesLast = false
+  /** Its explicit metadata locks outlive its transactions, until they are given back: LOCK TABLES. */
+  keepsExplicit = false
   /** False under READ COMMITTED and READ UNCOMMITTED: locks of a removed entry are not inherited as gap locks … */
   takesGapLocks = true
   /** … unless the statement under way checks a constraint and relies on its locks until it ends (rule I4). */
@@ -29,11 +41,18 @@ export class LockOwner {
   /** Newest of its record locks, of its table locks: heads of lists in the lock tables; 0 = none. */
   firstRecordHold = 0
   firstTableHold = 0
+  /** Newest of its metadata locks. */
+  firstMetadataHold = 0
   /** Newest of its runs. */
   firstRun: LockRun | null = null
   /** The table last locked, −1 for none, and what is held there: row operations ask again and again. */
   lastTable = -1
   lastTableMask = 0
+  /** The object whose metadata lock was last taken, 0 for none, and what is held there to the end of the transaction. */
+  lastMetadata = 0
+  lastMetadataMask = 0
+  /** The statement under way changes data, and so holds IX on everything (Scope.Global): see GlobalLock. */
+  globalLock: GlobalLock = GlobalLock.None
   /** Number of the search of the wait-for graph that last visited this owner. */
   visited = 0
 
@@ -44,8 +63,14 @@ export class LockOwner {
   #listed: number[] | null = null
   #further: Set<number> | null = null
 
-  constructor(id: number) {
+  constructor(id: number, label: string | null = null) {
     this.id = id
+    this.label = label
+  }
+
+  /** For people. */
+  get name(): string {
+    return this.label ?? `transaction ${this.id}`
   }
 
   /** What a deadlock's victim is chosen by, after `diesLast`. */
@@ -67,8 +92,15 @@ export class LockOwner {
   reset(): void {
     this.slot = 0
     this.mayBlock = false
+    this.startAnew()
+  }
+
+  /** The same but for its place in the list: what it still holds outlives the transaction. */
+  startAnew(): void {
     this.lastTable = -1
     this.lastTableMask = 0
+    this.lastMetadata = 0
+    this.globalLock = GlobalLock.None
     this.structures = 0
     this.#lastStructure = -1
     this.#listed = null

@@ -1,6 +1,7 @@
 import type { TableId, TreeId } from '../base/ids.js'
 import type { LockKindName, LockModeName } from './lock-modes.js'
 import type { LockOwner } from './lock-owner.js'
+import type { MetadataModeName } from './metadata-modes.js'
 
 /** Why the caller gave up a wait. */
 export type CancelReason = 'timeout' | 'aborted' | 'closed'
@@ -34,7 +35,9 @@ export interface LockInfo {
   /** Null on the supremum and for table locks. */
   key: Uint8Array | null
   supremum: boolean
-  mode: LockModeName
+  /** Metadata locks only: the table's name, or the scope's. */
+  object: string | null
+  mode: LockModeName | MetadataModeName
   kind: LockKindName
   status: 'granted' | 'waiting'
   /** Of a waiting request: the owners it waits for. */

@@ -6,6 +6,8 @@ import { RecordLock, type TableLock } from './lock-modes.js'
 import type { LockOwner } from './lock-owner.js'
 import { type KeysWithin, recordLockInfos } from './lock-report.js'
 import { type CancelReason, type LockInfo, type LockRequest, LockResult } from './lock-request.js'
+import { MetadataLocks } from './metadata-locks.js'
+import { Duration, type MetadataLock } from './metadata-modes.js'
 import { OwnerList } from './owner-list.js'
 import { RecordLocks } from './record-locks.js'
 import type { ScanLock } from './scan-lock.js'
@@ -13,8 +15,8 @@ import { TableLocks } from './table-locks.js'
 import { WaitGraph } from './wait-graph.js'
 
 /**
- * The lock manager: record and table locks, and the wait-for graph they and whatever else waits share. It knows owners,
- * index and table numbers, and key bytes; no trees, no rows, no transactions. Everything is synchronous and
+ * The lock manager: record, table and metadata locks, and the one wait-for graph they share. It knows owners, index and table
+ * numbers, tables' names, and key bytes; no trees, no rows, no transactions. Everything is synchronous and
  * deterministic; there are no promises and no timers inside.
  *
  * A call that asks for a lock answers with a LockResult. On `Waiting`, `owner.waiting` is the request: the caller sets
@@ -31,6 +33,7 @@ export class LockSystem {
   readonly #owners = new OwnerList()
   readonly #records = new RecordLocks(this.#owners, this.graph)
   readonly #tables = new TableLocks(this.#owners, this.graph)
+  readonly #metadata = new MetadataLocks(this.#owners, this.graph)
   readonly #inheritance = new Inheritance(this.#records)
 
   /**
@@ -118,11 +121,83 @@ export class LockSystem {
     const done = this.#records.release(owner, limit) > 0
     if (done) {
       this.#tables.releaseAll(owner)
-      this.#owners.remove(owner)
-      owner.reset()
+      if (owner.keepsExplicit) this.#releaseTransaction(owner)
+      else this.#releaseMetadata(owner)
     }
     this.graph.deliver()
     return done
+  }
+
+  #releaseMetadata(owner: LockOwner): void {
+    this.#metadata.releaseAll(owner)
+    this.#owners.remove(owner)
+    owner.reset()
+  }
+
+  #releaseTransaction(owner: LockOwner): void {
+    this.#metadata.unlockAll(owner, Duration.Statement)
+    this.#metadata.unlockAll(owner, Duration.Transaction)
+    if (owner.firstMetadataHold !== 0) owner.startAnew()
+    else this.#releaseMetadata(owner)
+  }
+
+  // ── metadata locks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The number by which a table's name is locked, whether or not there is such a table; scopes have fixed ones. */
+  metadataObject(name: string): number {
+    return this.#metadata.numberOf(name)
+  }
+
+  /** Told how to find out whether there is a table of a name: numbers of names that are gone are used again. */
+  set isTable(isTable: (name: string) => boolean) {
+    this.#metadata.isTable = isTable
+  }
+
+  /** Locks a table's name or a scope. Held in a weaker mode already, this is an upgrade. */
+  lockMetadata(owner: LockOwner, object: number, lock: MetadataLock, duration: Duration, mayWait: boolean): LockResult {
+    return this.#answer(this.#metadata.lock(owner, object, lock, duration, mayWait))
+  }
+
+  /** Whether an owner that holds nothing there would be given the lock at once. */
+  isMetadataFree(object: number, lock: MetadataLock): boolean {
+    return this.#metadata.isFree(object, lock)
+  }
+
+  /** Mask, of 1 << MetadataLock, of what the owner holds for the duration. */
+  metadataHeld(owner: LockOwner, object: number, duration: Duration): number {
+    return this.#metadata.heldFor(owner, object, duration)
+  }
+
+  /** Gives back what is held for the duration on one object; `keep`, a weaker mode, is what it is downgraded to. */
+  unlockMetadata(owner: LockOwner, object: number, duration: Duration, keep?: MetadataLock): void {
+    this.#metadata.unlock(owner, object, duration, keep)
+    this.graph.deliver()
+  }
+
+  /** Gives back everything that is held for the duration, of an owner that goes on. */
+  unlockAllMetadata(owner: LockOwner, duration: Duration): void {
+    this.#metadata.unlockAll(owner, duration)
+    this.graph.deliver()
+  }
+
+  /** What the transaction's metadata locks are now, for `releaseMetadataSince`. */
+  metadataMark(owner: LockOwner): readonly number[] {
+    return this.#metadata.heldInTransaction(owner)
+  }
+
+  /**
+   * Rollback to a savepoint gives back the metadata locks taken since, if the transaction holds no lock on tables or rows: then nothing
+   * is left by which a schema change could come between it and what it has done.
+   */
+  releaseMetadataSince(owner: LockOwner, mark: readonly number[]): void {
+    if (owner.firstRecordHold !== 0 || owner.firstRun !== null || owner.firstTableHold !== 0) return
+    this.#metadata.releaseSince(owner, mark)
+    this.graph.deliver()
+  }
+
+  /** Every metadata lock held or awaited, scopes first. */
+  metadataLocks(): Iterable<LockInfo> {
+    return this.#metadata
   }
 
   /** Every table and record lock held or awaited. Runs are listed entry by entry. */
@@ -149,8 +224,9 @@ export class LockSystem {
       recordHolds: table.holds.live,
       runs: runs.count,
       tableHolds: this.#tables.holds.live,
+      metadataHolds: this.#metadata.holds.live,
       waiting: this.graph.waiting,
-      bytes: table.bytes + this.#tables.holds.rows.byteLength,
+      bytes: table.bytes + this.#tables.holds.rows.byteLength + this.#metadata.holds.rows.byteLength,
     }
   }
 
@@ -166,6 +242,7 @@ export interface LockCounts {
   recordHolds: number
   runs: number
   tableHolds: number
+  metadataHolds: number
   waiting: number
   bytes: number
 }

@@ -55,6 +55,7 @@ export function recordLockInfo(owner: LockOwner, index: TreeId, key: Uint8Array 
     index,
     key,
     supremum: key === null,
+    object: null,
     mode: recordModeName(lock),
     kind: recordKindName(lock),
     status: 'granted',

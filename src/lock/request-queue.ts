@@ -2,9 +2,9 @@ import type { LockOwner } from './lock-owner.js'
 import { LockRequest } from './lock-request.js'
 
 /** Most kinds of lock there are in one queue. */
-const LOCK_KINDS = 8
+const LOCK_KINDS = 11
 
-/** A request that stands in a queue. `lock` is a RecordLock or a TableLock: a number below 8. */
+/** A request that stands in a queue. `lock` is a RecordLock, a TableLock or a MetadataLock: a number below LOCK_KINDS. */
 export abstract class QueuedRequest<Self extends QueuedRequest<Self>> extends LockRequest {
   readonly lock: number
   ahead: Self | null = null

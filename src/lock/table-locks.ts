@@ -266,6 +266,7 @@ function infoOf(owner: LockOwner, table: TableId, lock: TableLock): LockInfo {
     index: null,
     key: null,
     supremum: false,
+    object: null,
     mode: tableModeName(lock),
     kind: 'table',
     status: 'granted',

@@ -82,6 +82,7 @@ export class Engine {
     this.reader = parts.reader
     this.catalog = parts.catalog
     this.rowLocks = new RowLocks(this.pager, this.system)
+    this.rowLocks.locks.isTable = (name) => this.catalog.tableByName(name) !== undefined
     this.writer = new RowWriter(this.pager, this.system, this.reader, this.rowLocks)
     this.#rollback = new Rollback(this.pager, this.system, this.catalog, this.rowLocks)
     this.purging = new PurgeDriver(new Purge(this.pager, this.system, this.catalog, this.rowLocks), this)

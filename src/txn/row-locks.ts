@@ -4,6 +4,8 @@ import { KeyBuffer } from '../codec/key-encoding.js'
 import type { Deadlock } from '../lock/deadlock.js'
 import { SUPREMUM } from '../lock/lock-key.js'
 import { RecordLock, type TableLock } from '../lock/lock-modes.js'
+import { describeLock } from '../lock/lock-names.js'
+import type { LockOwner } from '../lock/lock-owner.js'
 import { type LockRequest, LockResult } from '../lock/lock-request.js'
 import { LockSystem } from '../lock/lock-system.js'
 import type { ScanLock } from '../lock/scan-lock.js'
@@ -119,24 +121,33 @@ export class RowLocks {
 
   /** Waits for what a call to the lock system answered, or raises what it means. Whatever was looked at before is to be searched again. */
   *settle(trx: Trx, result: LockResult): Steps<void> {
+    yield* this.settleOf(trx.owner, result, trx)
+  }
+
+  /** The same for an owner that need not be a transaction. */
+  *settleOf(owner: LockOwner, result: LockResult, trx?: Trx): Steps<void> {
+    if (result <= LockResult.AlreadyHeld) return
     if (result === LockResult.NotAvailable) throw new LockNotAvailableError()
-    if (result === LockResult.Deadlock) throw this.#deadlock(trx)
-    const request = trx.owner.waiting as LockRequest
+    if (result === LockResult.Deadlock) throw this.#deadlock(owner)
+    const request = owner.waiting as LockRequest
     if (this.#closed) this.locks.cancel(request, 'closed')
     else yield request
     this.#store.beginOperation()
     if (this.#closed) throw new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock')
     // Between the grant and this moment somebody may have ended the transaction: nothing may be changed on its behalf any more.
-    if (trx.state !== TrxState.Active)
+    if (trx !== undefined && trx.state !== TrxState.Active)
       throw new NextkeyError('ERR_TRANSACTION_ENDED', 'this transaction was ended while its statement was waiting for a lock')
     switch (request.status) {
       case 'granted':
       case 'moved':
         return
       case 'deadlock':
-        throw this.#deadlock(trx)
+        throw this.#deadlock(owner)
       case 'timeout':
-        throw new LockWaitTimeoutError(this.#describe(request))
+        throw new LockWaitTimeoutError(
+          describeLock({ ...request.describe(), status: 'granted' }, this.locks.graph.names),
+          this.#holders(request),
+        )
       default:
         throw new NextkeyError('ERR_ABORTED', 'the signal of the transaction fired while it was waiting for a lock')
     }
@@ -166,12 +177,12 @@ export class RowLocks {
     return trxIdAt(this.#store.u32, pages.valueOffset(base, at))
   }
 
-  #deadlock(trx: Trx): NextkeyError {
+  #deadlock(owner: LockOwner): NextkeyError {
     const latest: Deadlock | null = this.locks.latestDeadlock
     this.#store.beginOperation()
     return new NextkeyError(
       'ERR_DEADLOCK',
-      `transaction ${trx.number} was rolled back to resolve a deadlock: try it again\n${String(latest)}`,
+      `${owner.name} was ${owner.label === null ? 'rolled back' : 'given up'} to resolve a deadlock: try it again\n${String(latest)}`,
       {
         retryable: true,
         details: { deadlock: latest },
@@ -179,11 +190,10 @@ export class RowLocks {
     )
   }
 
-  #describe(request: LockRequest): string {
-    const blockers: { id: number }[] = []
-    request.collectBlockers(blockers as never)
-    const holders = [...new Set(blockers.map((blocker) => blocker.id))]
-    return holders.length === 0 ? '' : `, held by transaction ${holders.join(', ')}`
+  #holders(request: LockRequest): string[] {
+    const blockers: LockOwner[] = []
+    request.collectBlockers(blockers)
+    return [...new Set(blockers.map((blocker) => blocker.name))]
   }
 }
 

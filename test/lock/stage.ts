@@ -8,6 +8,8 @@ import { RecordLock, TableLock } from '../../src/lock/lock-modes.js'
 import { LockOwner } from '../../src/lock/lock-owner.js'
 import { LockResult } from '../../src/lock/lock-request.js'
 import { LockSystem } from '../../src/lock/lock-system.js'
+import { Duration, type MetadataModeName } from '../../src/lock/metadata-modes.js'
+import { Scope } from '../../src/lock/metadata-object.js'
 
 export const PRIMARY = 1 as TreeId
 export const SECONDARY = 2 as TreeId
@@ -31,6 +33,10 @@ const TABLE_LOCKS: Record<string, TableLock> = {
   X: TableLock.X,
   'AUTO-INC': TableLock.AutoInc,
 }
+
+/** By MetadataLock. */
+export const MODES: readonly MetadataModeName[] = ['S', 'SH', 'SR', 'SW', 'SU', 'SRO', 'SNW', 'SNRW', 'X', 'IS', 'IX']
+const SCOPES: Record<string, Scope> = { GLOBAL: Scope.Global, COMMIT: Scope.Commit, 'TABLE LOCKS': Scope.TableLocks }
 
 const RESULTS: Record<LockResult, string> = {
   [LockResult.Granted]: 'granted',
@@ -71,6 +77,29 @@ export class Stage {
 
   unlockTable(name: string, lock: string): void {
     this.locks.unlockTable(this.owner(name), TABLE, TABLE_LOCKS[lock])
+  }
+
+  /** A metadata lock on a table's name; `how` 'nowait' asks without waiting. */
+  metadata(name: string, lock: MetadataModeName, how: { object?: string; duration?: Duration; mayWait?: boolean } = {}): string {
+    const { object = 't', duration = Duration.Transaction, mayWait = true } = how
+    return this.#answer(name, this.locks.lockMetadata(this.owner(name), this.#number(object), MODES.indexOf(lock), duration, mayWait))
+  }
+
+  unlockMetadata(name: string, duration: Duration, keep?: MetadataModeName, object = 't'): void {
+    this.locks.unlockMetadata(this.owner(name), this.#number(object), duration, keep === undefined ? undefined : MODES.indexOf(keep))
+  }
+
+  /** Every metadata lock, as `A SR t` or `A waits X t`, in the order listed. */
+  metadataListed(): string[] {
+    const names = new Map([...this.#owners].map(([name, owner]) => [owner, name]))
+    return Array.from(
+      this.locks.metadataLocks(),
+      (lock) => `${names.get(lock.owner)} ${lock.status === 'waiting' ? 'waits ' : ''}${lock.mode} ${lock.object}`,
+    )
+  }
+
+  #number(object: string): number {
+    return SCOPES[object] ?? this.locks.metadataObject(object)
   }
 
   /** The entry is there, written by this session, and somebody is about to ask for it. */
