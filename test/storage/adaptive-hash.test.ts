@@ -16,7 +16,7 @@ describe('a hint of the adaptive hash index', () => {
     tree.find(key, length)
     tree.find(key, length)
     if (!tree.find(key, length)) return undefined
-    return tree.store.buffer.latin1Slice(tree.valueOffset, tree.valueOffset + tree.valueLength).trim()
+    return tree.store.buffer.toString('latin1', tree.valueOffset, tree.valueOffset + tree.valueLength).trim()
   }
 
   it('is not followed into a leaf of another tree', () => {
