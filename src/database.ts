@@ -10,7 +10,7 @@ import { describeTransaction, type Lock, listLocks, lockNames, type TransactionI
 import { warnOfLeaks } from './leaks.js'
 import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
-import type { LongWorkOptions } from './long-work.js'
+import { checkLongWork, type LongWorkOptions, longWorkHooks } from './long-work.js'
 import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, recoveryOptions, resolveOptions } from './options.js'
 import { type Environment, systemEnvironment } from './platform/environment.js'
 import type { Range } from './range.js'
@@ -399,10 +399,11 @@ export class Database extends EventEmitter<DatabaseEvents> {
     return this.#track(backUp(this.engine, directory, options))
   }
 
-  /** Checks every page, order, entry and version. Resolves to what is wrong, and some figures. Best without writers beside it. */
-  async check(): Promise<CheckReport> {
+  /** Checks every block, page, entry and version, in slices. Resolves to what is wrong, and some figures. Raises ERR_ABORTED. */
+  async check(options: LongWorkOptions = {}): Promise<CheckReport> {
     this.mustBeOpen()
-    return this.#track(checkDatabase(this.engine))
+    checkLongWork(options, 'check()')
+    return this.#track(checkDatabase(this.engine, longWorkHooks(options, this)))
   }
 
   /** Every lock held or waited for, table locks first. */

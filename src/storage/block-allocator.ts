@@ -188,6 +188,11 @@ export class BlockAllocator {
     this.#keptCount = 0
   }
 
+  /** Whether blocks are held for late writes (B4). */
+  get holdsBack(): boolean {
+    return this.#held.size > 0
+  }
+
   /** Blocks that nothing but the pin keeps from reuse. */
   get keptByPin(): number {
     return this.#keptCount

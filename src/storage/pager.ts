@@ -41,8 +41,8 @@ export class Pager implements PageStore {
   readonly file: File
   /** Number of the newest complete checkpoint. */
   completed: CheckpointNumber = 0 as CheckpointNumber
-  /** Whether the operation under way has changed, made or freed a page: an error before that left everything as it was. */
-  changedInOperation = false
+  /** Number of the last operation that changed, made or freed a page. */
+  lastChange = -1
   /** The failure that closed the pager to changes. */
   failure: NextkeyError | undefined
   onFailure: ((failure: NextkeyError) => void) | undefined
@@ -66,8 +66,12 @@ export class Pager implements PageStore {
     this.map = new PageMap(this.allocator)
   }
 
+  /** Whether the operation under way has changed, made or freed a page: an error before that left everything as it was. */
+  get changedInOperation(): boolean {
+    return this.lastChange === this.pool.operation
+  }
+
   beginOperation(): void {
-    this.changedInOperation = false
     this.pool.beginOperation()
   }
 
@@ -94,7 +98,7 @@ export class Pager implements PageStore {
     const frame = base >>> Page.Shift
     if (pool.state[frame] !== FrameState.Dirty) this.#prepareChange(frame)
     pool.versions[frame] = (pool.versions[frame] + 1) | 0
-    this.changedInOperation = true
+    this.lastChange = pool.operation
   }
 
   version(base: FrameBase): number {
@@ -104,7 +108,7 @@ export class Pager implements PageStore {
   allocate(type: PageType, tree: TreeId): PageId {
     this.#mustBeWritable()
     const frame = this.#takeFrame()
-    this.changedInOperation = true
+    this.lastChange = this.pool.operation
     const page = this.map.newId()
     this.pool.assign(frame, page, FrameState.Dirty)
     const base = frame << Page.Shift
@@ -117,7 +121,7 @@ export class Pager implements PageStore {
 
   free(page: PageId): void {
     this.#mustBeWritable()
-    this.changedInOperation = true
+    this.lastChange = this.pool.operation
     const frame = this.pool.frameOf[page]
     if (frame >= 0) {
       if (this.pool.state[frame] === FrameState.Frozen) this.#writeFrozenWith(frame)

@@ -1,0 +1,51 @@
+import { crc32 } from '../base/crc32.js'
+import type { PageId } from '../base/ids.js'
+import { FrameState } from './frame-pool.js'
+import { Page } from './page-format.js'
+import type { Pager } from './pager.js'
+import { SUPERBLOCKS } from './superblock.js'
+
+/**
+ * Reads every block that the current map refers to, whether its page is in memory or not, and compares it with the map. Each step is one
+ * page, and looks at map and file in one turn. A page that a checkpoint is writing just now is left out: it may not have arrived yet.
+ */
+export function* checkBlocks(pager: Pager, report: (problem: string) => void, seen: () => void): Generator<void, void, void> {
+  const { map, pool, file } = pager
+  const bytes = Buffer.allocUnsafeSlow(Page.Size)
+  for (let page = 1 as PageId; page < map.nextPage; page++) {
+    const block = map.blockOf(page)
+    const frame = page < pool.frameOf.length ? pool.frameOf[page] : -1
+    if (block === 0 || (frame >= 0 && pool.state[frame] === FrameState.Writing)) continue
+    const got = file.readSync(bytes, 0, Page.Size, block * Page.Size)
+    const what =
+      got !== Page.Size
+        ? `the file ends after ${got} of its ${Page.Size} bytes`
+        : (crc32(bytes, 0, Page.Size, 0) | 0) !== map.checksumOf(page)
+          ? 'the checksum does not match the page map'
+          : bytes.readUInt32LE(Page.Id) !== page
+            ? 'the block holds another page'
+            : undefined
+    if (what !== undefined) report(`page ${page} at block ${block} (byte ${block * Page.Size}) of ${file.path} is damaged: ${what}`)
+    seen()
+    yield
+  }
+}
+
+/** Every block in use is accounted for. Says nothing while a checkpoint or a backup is under way: then several maps share the file. */
+export function checkFreeSpace(pager: Pager, mapBlocks: number, report: (problem: string) => void): void {
+  const { allocator, map } = pager
+  if (pager.checkpointing || allocator.keptByPin > 0 || allocator.holdsBack) return
+  let placed = 0
+  for (let page = 1 as PageId; page < map.nextPage; page++) {
+    const block = map.blockOf(page)
+    if (block === 0) continue
+    placed++
+    if (!allocator.isUsed(block)) report(`block ${block} holds page ${page} and counts as free`)
+  }
+  const expected = SUPERBLOCKS + placed + mapBlocks + allocator.waitingCount
+  if (allocator.usedCount !== expected) {
+    report(
+      `${allocator.usedCount} blocks count as used, but ${expected} are: ${placed} pages, ${mapBlocks} of the map, ${allocator.waitingCount} that wait`,
+    )
+  }
+}

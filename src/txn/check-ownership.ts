@@ -1,0 +1,133 @@
+import { NO_PAGE, type PageId } from '../base/ids.js'
+import { Page, PageType } from '../storage/page-format.js'
+import type { Engine } from './engine.js'
+import { eachPage } from './overflow.js'
+import { Clustered, Flag, OverflowRef } from './record-format.js'
+import { rootRecordPages } from './root-record.js'
+import { Undo, UndoHeader, UndoKind, UndoPage } from './undo-format.js'
+
+export interface PageCounts {
+  total: number
+  trees: number
+  overflow: number
+  undo: number
+  root: number
+}
+
+/**
+ * Who owns which page: each that exists must have exactly one owner. Owners are gathered over many turns, and pages change hands without
+ * being written to the other owner's knowledge; so as soon as anything was changed since the beginning, this gives up, and reports nothing.
+ */
+export class PageOwnership {
+  readonly #engine: Engine
+  readonly #report: (problem: string) => void
+  readonly #problems: string[] = []
+  readonly #owned: Map<PageId, string> = new Map()
+  readonly #counts: PageCounts = { total: 0, trees: 0, overflow: 0, undo: 0, root: 0 }
+  /** Overflow chains of active transactions; some have no row yet. */
+  readonly #newChains: PageId[] = []
+  readonly #lastChange: number
+
+  constructor(engine: Engine, report: (problem: string) => void) {
+    this.#engine = engine
+    this.#report = report
+    this.#lastChange = engine.pager.lastChange
+  }
+
+  ownTree(root: PageId, tree: number): void {
+    if (!this.#isSame) return
+    const { pager } = this.#engine
+    pager.beginOperation()
+    this.#own(root, `tree ${tree}`, 'trees')
+    const base = pager.fetch(root)
+    if (pager.u8[base + Page.Type] !== PageType.Inner) return
+    const level = pager.u8[base + Page.Level]
+    const count = pager.u16[(base + Page.Count) >> 1]
+    for (let slot = 0; slot < count; slot++) {
+      pager.beginOperation()
+      const child = pager.u32[(pager.fetch(root) + Page.HeaderSize + slot * 12 + 8) >> 2] as PageId
+      if (level === 1) this.#own(child, `tree ${tree}`, 'trees')
+      else this.ownTree(child, tree)
+    }
+  }
+
+  ownChain(extent: PageId, owner: string): void {
+    if (!this.#isSame) return
+    const store = this.#engine.pager
+    store.beginOperation()
+    eachPage(
+      store,
+      extent,
+      (page) => this.#own(page, owner, 'overflow'),
+      (page) => this.#own(page, owner, 'overflow'),
+    )
+  }
+
+  ownUndo(): void {
+    if (!this.#isSame) return
+    const { system, pager } = this.#engine
+    for (const page of system.undo.partFilled) this.#own(page, 'part-filled undo', 'undo')
+    for (const trx of system.active.values()) if (trx.hasLog) this.#ownUndoLog(trx.firstPage, trx.firstOffset, trx.lastPage, trx.lastOffset)
+    for (const chain of this.#newChains) if (!this.#owned.has(chain)) this.ownChain(chain, 'a row on its way')
+    for (let index = 0; index < system.history.length; index++) {
+      pager.beginOperation()
+      const page = system.history.pageAt(index)
+      const offset = system.history.offsetAt(index)
+      const at = system.undo.locate(page, offset)
+      this.#ownUndoLog(page, offset, pager.u32[(at + UndoHeader.LastPage) >> 2] as PageId, pager.u32[(at + UndoHeader.LastOffset) >> 2])
+    }
+  }
+
+  ownRoot(): void {
+    if (!this.#isSame) return
+    for (const page of rootRecordPages(this.#engine.pager, this.#engine.checkpoints.rootPage)) this.#own(page, 'the root record', 'root')
+  }
+
+  /** How many pages there are of each kind, now that all owners are known; undefined if anything was changed. */
+  count(): PageCounts | undefined {
+    if (!this.#isSame) return undefined
+    for (const problem of this.#problems) this.#report(problem)
+    const total = this.#engine.pager.map.pageCount
+    if (this.#owned.size !== total) this.#report(`${total} pages exist, but ${this.#owned.size} are in use: the others are lost`)
+    return { ...this.#counts, total }
+  }
+
+  get #isSame(): boolean {
+    return this.#engine.pager.lastChange === this.#lastChange
+  }
+
+  /** Walks a log's records: owns its pages and the chains that its images own. */
+  #ownUndoLog(page: PageId, offset: number, lastPage: PageId, lastOffset: number): void {
+    const { pager, system } = this.#engine
+    for (;;) {
+      pager.beginOperation()
+      if (!this.#owned.has(page)) this.#own(page, 'an undo log', 'undo')
+      const at = system.undo.locate(page, offset)
+      if (pager.u8[at + Undo.Kind] === UndoKind.Chain) this.#newChains.push(pager.u32[(at + Undo.Owner) >> 2] as PageId)
+      if (pager.u8[at + Undo.Kind] === UndoKind.Update) {
+        const image = at + ((Undo.Key + pager.u16[(at + Undo.KeyLength) >> 1] + 3) & ~3)
+        if ((pager.u8[image + Clustered.Flags] & Flag.Overflow) !== 0)
+          this.ownChain(pager.u32[(image + OverflowRef.FirstExtent) >> 2] as PageId, 'an undo record')
+      }
+      if (page === lastPage && offset === lastOffset) return
+      pager.beginOperation()
+      const base = pager.fetch(page)
+      offset += pager.u16[(base + offset) >> 1]
+      if (page !== lastPage && offset >= pager.u16[(base + UndoPage.End) >> 1]) {
+        page = pager.u32[(base + Page.Right) >> 2] as PageId
+        offset = Page.HeaderSize
+        if (page === NO_PAGE) {
+          this.#problems.push('an undo log ends before its last record')
+          return
+        }
+      }
+    }
+  }
+
+  #own(page: PageId, owner: string, kind: 'trees' | 'overflow' | 'undo' | 'root'): void {
+    const other = this.#owned.get(page)
+    if (other !== undefined) this.#problems.push(`page ${page} belongs to ${other} and to ${owner}`)
+    this.#owned.set(page, owner)
+    this.#counts[kind]++
+  }
+}
