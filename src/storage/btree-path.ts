@@ -8,6 +8,11 @@ import { keyScratch, startPage } from './slotted-page-rebuild.js'
 
 /** More than 2^31 pages could ever need. */
 const MAX_DEPTH = 32
+// One of each for all trees: changes of structure come one after another, and each takes its path anew.
+const BASES: Int32Array = new Int32Array(MAX_DEPTH)
+const SLOTS: Int32Array = new Int32Array(MAX_DEPTH)
+const SEPARATOR: Uint8Array = keyScratch()
+const NEXT_SEPARATOR: Uint8Array = keyScratch()
 
 /**
  * The way from the root to a leaf: the frame and the slot taken at each level, counted from the leaf (level 0).
@@ -18,11 +23,11 @@ export class TreePath {
   readonly pages: SlottedPages
   readonly tree: TreeId
   readonly root: PageId
-  readonly bases: Int32Array = new Int32Array(MAX_DEPTH)
-  readonly slots: Int32Array = new Int32Array(MAX_DEPTH)
+  readonly bases: Int32Array = BASES
+  readonly slots: Int32Array = SLOTS
   /** The separator on its way up, and its successor: each level splits by the one and makes the other. */
-  separator: Uint8Array = keyScratch()
-  nextSeparator: Uint8Array = keyScratch()
+  separator: Uint8Array = SEPARATOR
+  nextSeparator: Uint8Array = NEXT_SEPARATOR
 
   constructor(store: PageStore, tree: TreeId, root: PageId) {
     this.store = store

@@ -31,6 +31,12 @@ class Fence {
   }
 }
 
+/** What a step of any verification works with: nothing in it outlives the step. */
+const LOWER: Fence = new Fence()
+const UPPER: Fence = new Fence()
+const KEY: Uint8Array = keyScratch()
+const PREVIOUS_KEY: Uint8Array = keyScratch()
+
 /**
  * Checks a tree leaf by leaf, in the order of keys: what slotted-page.ts says of pages, keys within the fences their
  * ancestors set, levels, chains of neighbours.
@@ -51,10 +57,10 @@ export class TreeVerification {
 
   /** Where the next step begins: the upper fence of the last leaf. */
   private readonly at = new Fence()
-  private readonly lower = new Fence()
-  private readonly upper = new Fence()
-  private key: Uint8Array = keyScratch()
-  private previousKey: Uint8Array = keyScratch()
+  private readonly lower = LOWER
+  private readonly upper = UPPER
+  private key: Uint8Array = KEY
+  private previousKey: Uint8Array = PREVIOUS_KEY
   private readonly offsets: number[] = []
   /** By level: the page of this step, and the one last checked. */
   private readonly way: PageId[] = []

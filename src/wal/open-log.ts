@@ -167,14 +167,14 @@ export class FoundLog {
   #makeDurable(position: LogPosition): void {
     if (this.#reader === undefined || this.#durable) return
     const from = this.#reader.provenThrough
-    const chunk = new Uint8Array(COPY_CHUNK)
+    const chunk = new Uint8Array(Math.min(COPY_CHUNK, Math.max(0, position - from)))
     for (const { path, first, end } of this.#segmentsThrough(position)) {
       if (end <= from) continue
       const file = this.#environment.fileSystem.open(path)
       try {
-        for (let at = Math.max(first, from); at < end; at += COPY_CHUNK) {
+        for (let at = Math.max(first, from); at < end; at += chunk.length) {
           const offset = Header.BlockSize + (at - first)
-          const length = file.readSync(chunk, 0, Math.min(COPY_CHUNK, end - at), offset)
+          const length = file.readSync(chunk, 0, Math.min(chunk.length, end - at), offset)
           file.writeSync(chunk, 0, length, offset)
         }
         file.syncSync()

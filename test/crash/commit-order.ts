@@ -1,12 +1,11 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { NextkeyError } from '../../src/base/errors.js'
 import { decodeKey } from '../../src/codec/key-decoding.js'
 import type { Database } from '../../src/database.js'
 import { COMMIT_HEADER } from '../../src/txn/log-records.js'
 import { readRedo } from '../../src/txn/redo-buffer.js'
-import type { Trx } from '../../src/txn/trx.js'
+import { type Trx, TrxState } from '../../src/txn/trx.js'
 
-/** Told of the commits of its context. */
+/** Told what becomes of a transaction's commit. */
 export interface CommitListener {
   /** It is appended to the log, and visible; `lastKey` gives the key of the last row it wrote. */
   appended(lastKey: () => unknown): void
@@ -17,21 +16,26 @@ export interface CommitListener {
 }
 
 /**
- * The order of commits in the log, learnt where it is made: at the very call that appends them. Whose commit it is follows from the
- * asynchronous context of that call. A commit that leaves no trace in the log is not told.
+ * The order of commits in the log, learnt where it is made: at the very call that appends them. A commit that leaves no trace in the
+ * log is not told.
  */
 export class CommitOrder {
-  readonly #listener: AsyncLocalStorage<CommitListener> = new AsyncLocalStorage()
-  readonly #waiting: WeakMap<Trx, CommitListener> = new WeakMap()
+  readonly #listeners: WeakMap<Trx, CommitListener> = new WeakMap()
+  /** Whose call is being made. */
+  #listener: CommitListener | undefined
 
   constructor({ engine }: Database) {
+    const begin = engine.begin.bind(engine)
+    engine.begin = (isolation) => {
+      const trx = begin(isolation)
+      if (this.#listener !== undefined) this.#listeners.set(trx, this.#listener)
+      return trx
+    }
     const commit = engine.commit.bind(engine)
-    const commitByCheckpoint = engine.commitByCheckpoint.bind(engine)
-    const commitByCheckpointSync = engine.commitByCheckpointSync.bind(engine)
     engine.commit = (trx) => {
       if (trx.redo.isEmpty) return commit(trx)
       const { bytes, length } = trx.redo
-      const appended = (): void => this.#listener.getStore()?.appended(() => lastKeyIn(bytes, length))
+      const appended = (): void => this.#listeners.get(trx)?.appended(() => lastKeyIn(bytes, length))
       try {
         const position = commit(trx)
         appended()
@@ -42,31 +46,32 @@ export class CommitOrder {
         throw error
       }
     }
+    const commitByCheckpoint = engine.commitByCheckpoint.bind(engine)
     engine.commitByCheckpoint = (trx) => {
-      this.#begin(trx)
+      this.#listeners.get(trx)?.waits()
       return commitByCheckpoint(trx)
     }
+    const commitByCheckpointSync = engine.commitByCheckpointSync.bind(engine)
     engine.commitByCheckpointSync = (trx) => {
-      this.#begin(trx)
+      this.#listeners.get(trx)?.waits()
       commitByCheckpointSync(trx)
     }
     const finishCommit = engine.system.finishCommit.bind(engine.system)
     engine.system.finishCommit = (trx) => {
+      const big = trx.state === TrxState.Committing
       finishCommit(trx)
-      this.#waiting.get(trx)?.visible()
+      if (big) this.#listeners.get(trx)?.visible()
     }
   }
 
-  /** Runs `work`; the listener is told of the commits that it, and what it awaits, leads to. */
-  watch<T>(listener: CommitListener, work: () => T): T {
-    return this.#listener.run(listener, work)
-  }
-
-  #begin(trx: Trx): void {
-    const listener = this.#listener.getStore()
-    if (listener === undefined) return
-    this.#waiting.set(trx, listener)
-    listener.waits()
+  /** Makes a call that begins a transaction in the same turn; the listener is told of its commit. */
+  watch<T>(listener: CommitListener, call: () => T): T {
+    this.#listener = listener
+    try {
+      return call()
+    } finally {
+      this.#listener = undefined
+    }
   }
 }
 

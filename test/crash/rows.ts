@@ -53,7 +53,9 @@ export interface Sizes {
   readonly medium: number
 }
 
-/** Small databases: quick to look at. */
+/** One or two tables with few rows: quickest to look at. */
+export const TINY: Sizes = { keys: 0.3, longest: 20_000, long: 5, medium: 10 }
+/** All shapes, small. */
 export const SMALL: Sizes = { keys: 1, longest: 40_000, long: 3, medium: 20 }
 /** Logs that fill segment after segment. */
 export const MEDIUM: Sizes = { keys: 1, longest: 40_000, long: 6, medium: 70 }

@@ -7,7 +7,7 @@ import { CRASH_MODES, type CrashMode, type Operation, SimulatedDisk } from '../s
 import { drawFault, type PlannedFault, TOLERATED } from './faults.js'
 import { Machine } from './machine.js'
 import { type Death, type Legal, Model } from './model.js'
-import { LARGE, MEDIUM, type Sizes, SMALL, WIDE } from './rows.js'
+import { LARGE, MEDIUM, OPTIONS, type Shape, type Sizes, SMALL, TINY, WIDE } from './rows.js'
 import { CrashFailure, type CrashImage, Verifier } from './verify.js'
 import { Workload, type WorkloadSettings } from './workload.js'
 
@@ -64,6 +64,7 @@ const BURSTS: ReadonlyMap<Sizes, number> = new Map([
 ])
 /** Images per operation; 0.3 where nothing else is said, for they cost more. */
 const DENSITIES: ReadonlyMap<Sizes, number> = new Map([
+  [TINY, 1],
   [SMALL, 1],
   [MEDIUM, 0.5],
 ])
@@ -300,7 +301,8 @@ function deathOf(mode: Mode): Death {
 }
 
 function drawCharacter(random: Prng): Character {
-  const sizes = random.pick([SMALL, SMALL, SMALL, SMALL, SMALL, MEDIUM, MEDIUM, WIDE, WIDE, LARGE])
+  const sizes = random.pick([TINY, TINY, TINY, TINY, TINY, SMALL, SMALL, SMALL, MEDIUM, MEDIUM, WIDE, WIDE, LARGE])
+  const shapes = random.shuffle(Object.keys(OPTIONS) as Shape[])
   return {
     options: {
       durability: random.pick(['sync', 'sync', 'sync', 'write', 'lazy'] as const),
@@ -312,7 +314,13 @@ function drawCharacter(random: Prng): Character {
       checkpointInterval: random.pick([500, 60_000]),
       ...(random.int(4) === 0 ? { walDirectory: `${LOG_DISK}/wal` } : {}),
     },
-    workload: { clients: 1 + random.int(6), sizes, statements: 2 + random.int(sizes === LARGE ? 20 : 10), bursts: BURSTS.get(sizes) ?? 5 },
+    workload: {
+      clients: 1 + random.int(6),
+      sizes,
+      statements: 2 + random.int(sizes === LARGE ? 20 : 10),
+      bursts: BURSTS.get(sizes) ?? 5,
+      tables: sizes === TINY ? shapes.slice(0, 1 + random.int(2)) : [...shapes, ...shapes.slice(0, 3)],
+    },
     generations: 2 + random.int(4),
     steps: 60 + random.int(sizes === MEDIUM || sizes === WIDE ? 500 : 300),
     eagerness: random.pick([15, 40, 70]),

@@ -22,6 +22,8 @@ export interface WorkloadSettings {
   readonly statements: number
   /** Of a hundred transactions, how many do much at once. */
   readonly bursts: number
+  /** Shapes of the tables to be made, in order. */
+  readonly tables: readonly Shape[]
 }
 
 interface Client {
@@ -148,7 +150,7 @@ export class Workload {
     client.left = 1 + this.#random.int(this.#settings.statements)
     client.refused = false
     this.#do(client, 'begins', async () => {
-      client.tx = await this.#db.begin({ isolation, snapshotNow })
+      client.tx = await this.#watch(client.work, () => this.#db.begin({ isolation, snapshotNow }))
     })
   }
 
@@ -195,7 +197,7 @@ export class Workload {
     const { work } = client
     this.#doWithin(client, `commits ${work.effects.length} change(s)`, async (tx) => {
       client.tx = undefined
-      await this.#watch(work, () => tx.commit())
+      await tx.commit()
       this.#acknowledged(client)
     })
   }
@@ -269,7 +271,11 @@ export class Workload {
     this.#doWhole(client, `transaction of ${count} statements`, async () => {
       await this.#watch(work, () =>
         this.#db.transaction(async (tx) => {
-          for (let number = 0; number < count; number++) await this.#perform(work, this.#draw(), tx as unknown as Writer)
+          for (let number = 0; number < count; number++) {
+            const statement = this.#draw()
+            this.trace.push(`  ${client.name}, within: ${statement.text}`)
+            await this.#perform(work, statement, tx as unknown as Writer)
+          }
         }),
       )
       this.#acknowledged(client)
@@ -277,11 +283,9 @@ export class Workload {
   }
 
   #createTable(client: Client): void {
-    if (this.#tablesBegun === MOST_TABLES) return
+    const shape = this.#settings.tables[this.#tablesBegun]
+    if (shape === undefined) return
     const number = this.#tablesBegun++
-    const shapes = Object.keys(OPTIONS) as Shape[]
-    // The first tables are one of each.
-    const shape = shapes[number] ?? this.#random.pick(shapes)
     const { work } = client
     const spec: TableSpec = { name: `${shape}-${number + 1}`, shape, options: OPTIONS[shape] }
     work.tableCreated = spec
@@ -332,7 +336,7 @@ export class Workload {
 
   // ── doing it ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Runs what ends in a commit of `work`; `before` is called when that is appended, before the model is told. */
+  /** Makes the call that begins the transaction of `work`; `before` is called when its commit is appended, before the model is told. */
   #watch<T>(work: Work, call: () => T, before?: (lastKey: () => unknown) => void): T {
     const listener: CommitListener = {
       appended: (lastKey) => {
@@ -419,4 +423,3 @@ class ChangeOfMind extends Error {}
 const NOTHING: ReadonlySet<string> = new Set()
 /** Of calls that a close has met. */
 const ENDED: ReadonlySet<string> = new Set(['ERR_CLOSED', 'ERR_TRANSACTION_ENDED'])
-const MOST_TABLES = 8
