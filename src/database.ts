@@ -451,7 +451,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     const { engine } = this
     warnOfLeaks(this.directory, this.#transactions, engine.system.views)
     try {
-      engine.rowLocks.close()
+      engine.rowLocks.close(() => new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock'))
       for (const core of this.#transactions) core.rollback('was rolled back: the database was closed')
       for (const trx of this.#waiting) this.#giveUp(trx)
       await Promise.allSettled(this.#working)

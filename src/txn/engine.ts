@@ -183,8 +183,10 @@ export class Engine {
     } else this.abandon(trx)
   }
 
-  /** With the database closed to changes nothing can be undone: recovery will. */
+  /** With the database closed to changes nothing can be undone: recovery will. What it has changed is locked for good. */
   abandon(trx: Trx): void {
+    const { failure } = this
+    if (trx.hasLog && failure !== undefined) this.rowLocks.close(() => failure)
     trx.state = TrxState.RolledBack
     this.#endOf(trx)
   }

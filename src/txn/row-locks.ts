@@ -38,7 +38,8 @@ export class RowLocks {
   readonly #system: TrxSystem
   readonly #successor: KeyBuffer = new KeyBuffer()
   #successorLength = 0
-  #closed = false
+  /** Why nobody waits any more. */
+  #refusal: (() => NextkeyError) | undefined
 
   constructor(store: PageStore, system: TrxSystem) {
     this.#store = store
@@ -113,9 +114,9 @@ export class RowLocks {
     this.locks.lockRecord(trx.owner, tree, key, length, lock, false)
   }
 
-  /** Ends every wait, and whatever would be one from now on, with ERR_CLOSED. */
-  close(): void {
-    this.#closed = true
+  /** Ends every wait, and whatever would be one from now on, with this error. */
+  close(refusal: () => NextkeyError): void {
+    this.#refusal ??= refusal
     for (const { waiting } of Array.from(this.locks.owners())) if (waiting !== null) this.locks.cancel(waiting, 'closed')
   }
 
@@ -130,10 +131,10 @@ export class RowLocks {
     if (result === LockResult.NotAvailable) throw new LockNotAvailableError()
     if (result === LockResult.Deadlock) throw this.#deadlock(owner)
     const request = owner.waiting as LockRequest
-    if (this.#closed) this.locks.cancel(request, 'closed')
+    if (this.#refusal !== undefined) this.locks.cancel(request, 'closed')
     else yield request
     this.#store.beginOperation()
-    if (this.#closed) throw new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock')
+    if (this.#refusal !== undefined) throw this.#refusal()
     // Between the grant and this moment somebody may have ended the transaction: nothing may be changed on its behalf any more.
     if (trx !== undefined && trx.state !== TrxState.Active)
       throw new NextkeyError('ERR_TRANSACTION_ENDED', 'this transaction was ended while its statement was waiting for a lock')

@@ -169,6 +169,24 @@ describe('a transaction that fails leaves no lock, no view and no undo:', () => 
   })
 })
 
+describe('when the disk fails under a transaction, which then cannot be undone,', () => {
+  it('nobody gets its locks, and with them changes that will not be there after recovery', async () => {
+    await using test = await things()
+    const { db, table } = test
+    const [holder, waiter] = [await db.begin(), await db.begin()]
+    await holder.delete(table, 20)
+    const waiting = [waiter.update(table, 20, { size: 1 }), waiter.delete(table, 30)]
+    test.disk.failAt({ on: 'write', nth: 1, times: 1, code: 'EIO', path: 'nextkey.db' })
+    expect(await outcomeOf(db.checkpoint())).toBe('ERR_POISONED')
+    await holder.rollback()
+    expect(await Promise.all(waiting.map(outcomeOf))).toEqual(['ERR_POISONED', 'ERR_POISONED'])
+    expect(await outcomeOf(db.transaction((tx) => tx.get(table, 20, { lock: 'share' })))).toBe('ERR_POISONED')
+    expect(sizes(table.values())).toEqual([5, 6, 5, 7])
+    const reopened = await test.crash('none')
+    expect(sizes((await reopened.table<Thing>('things')).values())).toEqual([5, 6, 5, 7])
+  })
+})
+
 describe('closing the database', () => {
   it('rolls back what was left behind and fails what waits, whoever waits for whom', async () => {
     await using test = await things()

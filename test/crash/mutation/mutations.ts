@@ -37,7 +37,13 @@ const SYSTEM = 'src/txn/trx-system.ts'
 
 /** What is not known to be whole is believed. */
 const CHECKSUMS: readonly Mutation[] = [
-  mutation('page-checksum', 'the checksum of a page is not verified', PAGER, 'if (checksum !== this.map.checksumOf(page)) throw', 'if (checksum === undefined) throw'),
+  mutation(
+    'page-checksum',
+    'the checksum of a page is not verified',
+    PAGER,
+    'if (checksum !== this.map.checksumOf(page)) throw',
+    'if (checksum === undefined) throw',
+  ),
   mutation(
     'map-checksum',
     'the checksum of a piece of the page map is not verified',
@@ -133,7 +139,11 @@ const SYNCS: readonly Mutation[] = [
     SUPPLY,
     'const spare = blank.finish()\n      await this.#fileSystem.syncDirectory(this.#directory)',
     'const spare = blank.finish()',
-    { file: SUPPLY, find: 'const spare = blank.finish()\n      this.#fileSystem.syncDirectorySync(this.#directory)', replace: 'const spare = blank.finish()' },
+    {
+      file: SUPPLY,
+      find: 'const spare = blank.finish()\n      this.#fileSystem.syncDirectorySync(this.#directory)',
+      replace: 'const spare = blank.finish()',
+    },
   ),
   mutation(
     'segment-header',
@@ -142,15 +152,18 @@ const SYNCS: readonly Mutation[] = [
     '    if (segment.ready) return\n    try {\n      segment.syncSync()',
     '    if (segment.ready) return\n    try {',
   ),
+  mutation('segment-blank', 'a new segment gets its name before its zeros are on disk', SUPPLY, 'await blank.file.sync()\n', '', {
+    file: SUPPLY,
+    find: 'blank.file.syncSync()\n',
+    replace: '',
+  }),
   mutation(
-    'segment-blank',
-    'a new segment gets its name before its zeros are on disk',
-    SUPPLY,
-    'await blank.file.sync()\n',
+    'database-name',
+    'the directory is not synced after the data file got its name',
+    RECOVERY,
+    'fileSystem.syncDirectorySync(directory)',
     '',
-    { file: SUPPLY, find: 'blank.file.syncSync()\n', replace: '' },
   ),
-  mutation('database-name', 'the directory is not synced after the data file got its name', RECOVERY, 'fileSystem.syncDirectorySync(directory)', ''),
   mutation(
     'log-directory-name',
     "the log's own name is not on disk before the data file has its own",
@@ -234,8 +247,20 @@ const CHECKPOINTS: readonly Mutation[] = [
     'committed: trx.state === TrxState.Committing',
     'committed: false',
   ),
-  mutation('history', 'a checkpoint forgets the history that purge has not reached', DRIVER, 'historyPage: history.length === 0 ?', 'historyPage: history.length >= 0 ?'),
-  mutation('undo-pages', 'a checkpoint forgets part-filled undo pages', DRIVER, 'partFilledUndo: system.undo.partFilled', 'partFilledUndo: []'),
+  mutation(
+    'history',
+    'a checkpoint forgets the history that purge has not reached',
+    DRIVER,
+    'historyPage: history.length === 0 ?',
+    'historyPage: history.length >= 0 ?',
+  ),
+  mutation(
+    'undo-pages',
+    'a checkpoint forgets part-filled undo pages',
+    DRIVER,
+    'partFilledUndo: system.undo.partFilled',
+    'partFilledUndo: []',
+  ),
 ]
 
 /** What replay brings back. */
@@ -254,7 +279,13 @@ const REDO: readonly Mutation[] = [
     'index.encodeEntry(old, key, this.#oldEntry)\n      this.#removeEntry(index)',
     'index.encodeEntry(old, key, this.#oldEntry)',
   ),
-  mutation('replay-chain', 'replay does not free the overflow chain of a row it replaces', REPLAY, 'if (chain !== NO_PAGE) freeOverflow(store, chain)', ''),
+  mutation(
+    'replay-chain',
+    'replay does not free the overflow chain of a row it replaces',
+    REPLAY,
+    'if (chain !== NO_PAGE) freeOverflow(store, chain)',
+    '',
+  ),
   mutation(
     'late-structure',
     'the record of a structure comes after the first row that uses it',
@@ -262,12 +293,48 @@ const REDO: readonly Mutation[] = [
     'wal.append(LogKind.Structure, record, 0, record.length)',
     'queueMicrotask(() => wal.append(LogKind.Structure, record, 0, record.length))',
   ),
-  mutation('no-structure', 'the record of a structure is not written', ENGINE, 'wal.append(LogKind.Structure, record, 0, record.length)', 'void record'),
-  mutation('no-counter', 'the record of a counter is not written', ENGINE, 'this.wal.append(LogKind.Counter, record, 0, record.length)', 'void record'),
-  mutation('counter-on-rollback', 'a rollback does not log the counter', ENGINE, 'try {\n      this.#logCounters()\n    } catch', 'try {\n    } catch'),
-  mutation('stored-counter', 'a counter is not stored for checkpoints', ENGINE, 'this.storeCounter(table)\n      this.#movedCounters', 'this.#movedCounters'),
-  mutation('redo-after-savepoint', 'a partial rollback leaves the redo of what it undid', ROLLBACK, 'trx.redo.cut(mark.redoLength)', 'void mark.redoLength'),
-  mutation('trx-ids', 'transaction ids of the log are given out again', RECOVERY, 'Math.max(system.nextTrxId, replay.highestTrxId + 1) as TrxId', 'system.nextTrxId'),
+  mutation(
+    'no-structure',
+    'the record of a structure is not written',
+    ENGINE,
+    'wal.append(LogKind.Structure, record, 0, record.length)',
+    'void record',
+  ),
+  mutation(
+    'no-counter',
+    'the record of a counter is not written',
+    ENGINE,
+    'this.wal.append(LogKind.Counter, record, 0, record.length)',
+    'void record',
+  ),
+  mutation(
+    'counter-on-rollback',
+    'a rollback does not log the counter',
+    ENGINE,
+    'try {\n      this.#logCounters()\n    } catch',
+    'try {\n    } catch',
+  ),
+  mutation(
+    'stored-counter',
+    'a counter is not stored for checkpoints',
+    ENGINE,
+    'this.storeCounter(table)\n      this.#movedCounters',
+    'this.#movedCounters',
+  ),
+  mutation(
+    'redo-after-savepoint',
+    'a partial rollback leaves the redo of what it undid',
+    ROLLBACK,
+    'trx.redo.cut(mark.redoLength)',
+    'void mark.redoLength',
+  ),
+  mutation(
+    'trx-ids',
+    'transaction ids of the log are given out again',
+    RECOVERY,
+    'Math.max(system.nextTrxId, replay.highestTrxId + 1) as TrxId',
+    'system.nextTrxId',
+  ),
 ]
 
 /** What rollback and purge do with the versions. */
@@ -363,7 +430,13 @@ const UNDO: readonly Mutation[] = [
     'if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0) this.#rowLocks',
     'if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) > 99) this.#rowLocks',
   ),
-  mutation('purge-reused-entry', 'purge removes an entry that somebody has used since', PURGE, 'if (trxIdAt(store.u32, at) !== this.#log.trxId) return\n', ''),
+  mutation(
+    'purge-reused-entry',
+    'purge removes an entry that somebody has used since',
+    PURGE,
+    'if (trxIdAt(store.u32, at) !== this.#log.trxId) return\n',
+    '',
+  ),
   mutation(
     'purge-reused-row',
     'purge removes a row that somebody has deleted anew',
