@@ -272,6 +272,12 @@ export class Database extends EventEmitter<DatabaseEvents> {
     await this.#commitTrx(core.trx)
   }
 
+  /** @internal Ends a transaction by rolling it back. Resolves when its auto-increment values are as sure not to be given again as a commit's. */
+  async rollback(core: TransactionCore): Promise<void> {
+    core.rollback('was rolled back')
+    if (this.engine.failure === undefined) await this.#durable(core.trx.commitPosition)
+  }
+
   async #commitTrx(trx: Trx): Promise<void> {
     const { engine } = this
     if (engine.isBig(trx)) {
@@ -332,11 +338,11 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   /** @internal insert(row, options) or insert(key, value, options). */
-  insertInto(trx: Trx, table: object, args: unknown[], stream = false): Steps<unknown> {
+  insertInto(trx: Trx, table: object, args: unknown[]): Steps<unknown> {
     const store = this.storeOf(table)
     const beside = store.keyPaths === null && !(store.definition.autoIncrement && args.length < 2)
     const [key, value, options] = beside ? args : [undefined, args[0], args[1]]
-    return this.statements.insert(trx, store, value, key, insertOptions(options, stream))
+    return this.statements.insert(trx, store, value, key, insertOptions(options, undefined))
   }
 
   /** @internal */
@@ -347,11 +353,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
   /** @internal */
   insertMany<R>(table: Table<R>, rows: Iterable<Row<R>>, options: InsertOptions<R> | undefined): Promise<unknown[]> {
-    return this.transaction(async (tx) => {
-      const keys: unknown[] = []
-      for (const row of rows) keys.push(await tx.insert(table, row, options))
-      return keys
-    })
+    return this.transaction((tx) => tx.insertMany(table, rows, options))
   }
 
   /** @internal */

@@ -3,10 +3,11 @@ import { PLAIN, type StatementOptions } from './statements.js'
 import type { InsertOptions } from './table.js'
 import { mustKnow } from './table-options.js'
 import { policyOf } from './transaction-core.js'
+import type { StatementValues } from './txn/auto-increment.js'
 
-/** Checks the options of insert(), insertMany() and insertFrom(); `stream` for the last. Raises ERR_INVALID_ARGUMENT. */
-export function insertOptions(options: unknown, stream: boolean): StatementOptions {
-  if (options === undefined) return stream ? STREAM : PLAIN
+/** Checks the options of insert(), insertMany() and insertFrom(); `values` for the latter two. Raises ERR_INVALID_ARGUMENT. */
+export function insertOptions(options: unknown, values: StatementValues | undefined): StatementOptions {
+  if (options === undefined) return values === undefined ? PLAIN : { ...PLAIN, values }
   if (typeof options !== 'object' || options === null)
     throw new InvalidArgumentError(`the options of insert() are an object, not ${describe(options)}`)
   mustKnow(options, INSERT_OPTIONS, 'insert()')
@@ -14,8 +15,7 @@ export function insertOptions(options: unknown, stream: boolean): StatementOptio
   if (onDuplicate !== undefined && onDuplicate !== 'ignore' && onDuplicate !== 'replace' && typeof onDuplicate !== 'function') {
     throw new InvalidArgumentError(`onDuplicate is 'ignore', 'replace' or a function, not ${describe(onDuplicate)}`, { onDuplicate })
   }
-  return { onDuplicate, onReplaced, policy: policyOf(wait === undefined ? {} : { wait }), stream }
+  return { onDuplicate, onReplaced, policy: policyOf(wait === undefined ? {} : { wait }), values }
 }
 
-const STREAM: StatementOptions = { ...PLAIN, stream: true }
 const INSERT_OPTIONS: ReadonlySet<string> = new Set(['onDuplicate', 'onReplaced', 'wait'])

@@ -1,14 +1,14 @@
 import { DuplicateKeyError, describe, InvalidArgumentError } from './base/errors.js'
 import { NO_PAGE } from './base/ids.js'
 import { decodeCompound, decodeKey, KeyBuffer } from './codec/key-encoding.js'
-import { LockMode } from './lock/lock-modes.js'
+import { LockMode, TableLock } from './lock/lock-modes.js'
 import type { LockRequest } from './lock/lock-request.js'
-import { encodeShaped } from './range.js'
-import { AutoIncrement, type AutoIncrementLockMode, needsKey } from './txn/auto-increment.js'
+import { encodeRange, encodeShaped } from './range.js'
+import { AutoIncrement, type AutoIncrementLockMode, needsKey, type StatementValues } from './txn/auto-increment.js'
 import type { Engine } from './txn/engine.js'
 import { Advance, LockingScan, type ScanRequest } from './txn/locking-scan.js'
 import { OverflowWriter } from './txn/overflow.js'
-import { Want } from './txn/range-scan.js'
+import { RangeScan, Want } from './txn/range-scan.js'
 import type { Steps, WaitPolicy } from './txn/row-locks.js'
 import { decodeTableKey } from './txn/row-reader.js'
 import { needsOverflow } from './txn/row-writer.js'
@@ -30,11 +30,11 @@ export interface StatementOptions {
   /** Told each row that is removed to make place for a new one. */
   onReplaced: ((row: never) => void) | undefined
   policy: WaitPolicy
-  /** One of rows whose number is not known beforehand: its generated key is taken under the AUTO-INC lock (D14). */
-  stream: boolean
+  /** Auto-increment values of a statement that inserts several rows, or a stream; undefined for a row alone. */
+  values: StatementValues | undefined
 }
 
-export const PLAIN: StatementOptions = { onDuplicate: undefined, onReplaced: undefined, policy: 'wait', stream: false }
+export const PLAIN: StatementOptions = { onDuplicate: undefined, onReplaced: undefined, policy: 'wait', values: undefined }
 
 /** Rows that a locking range statement works on. */
 export type Target = Omit<ScanRequest, 'changes' | 'semiConsistent' | 'mode' | 'covering'>
@@ -69,7 +69,7 @@ export class Statements {
   /** Ends a statement, however it went. */
   end(trx: Trx): void {
     trx.owner.inheritsAll = false
-    if (!trx.streams) this.autoIncrement.release(trx)
+    if (trx.streams === 0) this.autoIncrement.release(trx)
   }
 
   /** Begins a statement that is a transaction by itself. What it raises is judged in the turn in which it does: later the flags are of other operations. */
@@ -103,38 +103,51 @@ export class Statements {
   }
 
   *#insert(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
+    const { writer, pager } = this.#engine
+    const { onDuplicate, values } = options
+    const exclusive = onDuplicate !== undefined && onDuplicate !== 'ignore'
+    const { autoIncrement } = table.definition
+    const valueBefore = values === undefined ? 0 : values.next
+    let generated = 0
     let given = row
     let keyGiven = key
-    if (table.definition.autoIncrement) {
-      if (this.autoIncrement.locksFor(options.stream)) yield* this.autoIncrement.lock(trx, table)
-      if (needsKey(table, row, key)) {
-        const value = this.autoIncrement.next(table)
-        if (table.keyPaths === null) keyGiven = value
-        else given = { ...(row as object), [table.definition.key as string]: value }
-      }
+    pager.beginOperation()
+    if (autoIncrement && needsKey(table, row, key)) {
+      if (this.autoIncrement.mustLock(table, isSimple(values))) yield* this.autoIncrement.lock(trx, table)
+      generated = this.autoIncrement.generate(table, values)
+      if (table.keyPaths === null) keyGiven = generated
+      else given = { ...(row as object), [table.definition.key as string]: generated }
     }
-    const { writer } = this.#engine
-    const { onDuplicate } = options
-    const exclusive = onDuplicate !== undefined && onDuplicate !== 'ignore'
     for (;;) {
       const stored = this.#prepare(table, given, keyGiven)
-      const inserted = this.#finishInsert(table)
+      const inserted = this.#keyOf(table)
+      if (autoIncrement) this.autoIncrement.trying(table, inserted, values)
       const mark = markOf(trx)
       try {
         this.#place(trx, table)
         yield* writer.insert(trx, table, stored, exclusive)
-        return inserted
       } catch (caught) {
-        if (!(caught instanceof DuplicateKeyError) || onDuplicate === undefined) throw caught
+        if (!(caught instanceof DuplicateKeyError)) throw caught
+        const counts = autoIncrement && (onDuplicate === 'replace' || !isSimple(values))
+        if (onDuplicate === undefined && !counts) throw caught
         // The insert got as far as the index with the duplicate: what it did before goes (K5), leaving gap locks (R4 of rollback).
         this.#engine.undoTo(trx, mark)
-        if (onDuplicate === 'ignore') return undefined
-        if (typeof onDuplicate === 'function') {
-          yield* this.#change(trx, table, caught.existing, onDuplicate as (row: unknown) => unknown, 'wait', true)
-          return caught.existing
+        if (counts) yield* this.autoIncrement.moveLocked(trx, table, inserted, isSimple(values))
+        if (onDuplicate === undefined) throw caught
+        if (onDuplicate === 'replace') {
+          // A row is not replaced by one that was to be new.
+          if (generated !== 0 && caught.index === 'PRIMARY') throw caught
+          if (!(yield* this.#replaceDuplicate(trx, table, caught, given, keyGiven, options))) continue
+          return inserted
         }
-        if (yield* this.#replaceDuplicate(trx, table, caught, given, keyGiven, options)) return inserted
+        values?.giveBack(valueBefore, generated)
+        if (onDuplicate === 'ignore') return undefined
+        yield* this.#change(trx, table, caught.existing, onDuplicate as (row: unknown) => unknown, 'wait', options)
+        return caught.existing
       }
+      if (autoIncrement && !this.autoIncrement.tryMove(table, inserted, generated, values))
+        yield* this.autoIncrement.moveLocked(trx, table, inserted, isSimple(values))
+      return inserted
     }
   }
 
@@ -159,7 +172,7 @@ export class Statements {
       yield* writer.delete(trx, table)
       return false
     }
-    yield* this.#store(trx, table, old, row, key, true)
+    yield* this.#store(trx, table, old, row, key, options)
     return true
   }
 
@@ -167,17 +180,23 @@ export class Statements {
   *put(trx: Trx, table: TableStore, row: unknown, key: unknown): Steps<unknown> {
     this.#engine.mustWrite()
     const { writer } = this.#engine
+    const { autoIncrement } = table.definition
+    let generated = 0
     let given = row
     let keyGiven = key
-    if (table.definition.autoIncrement && needsKey(table, row, key)) {
-      const value = this.autoIncrement.next(table)
-      if (table.keyPaths === null) keyGiven = value
-      else given = { ...(row as object), [table.definition.key as string]: value }
+    if (autoIncrement && needsKey(table, row, key)) {
+      if (this.autoIncrement.mustLock(table, true)) yield* this.autoIncrement.lock(trx, table)
+      generated = this.autoIncrement.generate(table, undefined)
+      if (table.keyPaths === null) keyGiven = generated
+      else given = { ...(row as object), [table.definition.key as string]: generated }
     }
     const stored = this.#prepare(table, given, keyGiven)
-    const result = this.#finishInsert(table)
+    const result = this.#keyOf(table)
+    if (autoIncrement) this.autoIncrement.trying(table, result, undefined)
     this.#place(trx, table)
     if (!(yield* writer.insertUnlessThere(trx, table, stored, true))) yield* writer.update(trx, table, stored, false)
+    if (autoIncrement && !this.autoIncrement.tryMove(table, result, generated, undefined))
+      yield* this.autoIncrement.moveLocked(trx, table, result, true)
     return result
   }
 
@@ -186,41 +205,45 @@ export class Statements {
     this.#engine.mustWrite()
     if (typeof change !== 'function') mustBePatch(table, change)
     const apply = typeof change === 'function' ? (change as (row: unknown) => unknown) : (old: unknown) => patched(table, old, change)
-    return yield* this.#change(trx, table, key, apply, policy, false)
+    return yield* this.#change(trx, table, key, apply, policy, undefined)
   }
 
+  /** `insert`: the options of the insert that met the row instead of adding one; undefined for an update. */
   *#change(
     trx: Trx,
     table: TableStore,
     key: unknown,
     apply: (row: unknown) => unknown,
     policy: WaitPolicy,
-    exclusive: boolean,
+    insert: StatementOptions | undefined,
   ): Steps<boolean> {
     const { writer, reader } = this.#engine
     this.#encodeKey(table, key)
     if ((yield* writer.lock(trx, table, LockMode.X, policy)) !== true) return false
     const old = writer.key.toBytes()
-    yield* this.#store(trx, table, old, apply(reader.get(table, writer.key, 'newest')), key, exclusive)
+    yield* this.#store(trx, table, old, apply(reader.get(table, writer.key, 'newest')), key, insert)
     return true
   }
 
-  /** Puts a row in the place of the one at the encoded key `old`, which is locked. Its own key may be another. */
-  *#store(trx: Trx, table: TableStore, old: Uint8Array, row: unknown, key: unknown, exclusive: boolean): Steps<void> {
+  /** Puts a row in the place of the one at the encoded key `old`, which is locked. Its own key may be another. `insert`: as of #change. */
+  *#store(trx: Trx, table: TableStore, old: Uint8Array, row: unknown, key: unknown, insert: StatementOptions | undefined): Steps<void> {
     const { writer } = this.#engine
-    let stored = this.#prepare(table, row, table.keyPaths === null ? key : undefined)
-    if (sameKey(old, writer.key)) {
-      this.#place(trx, table)
-      yield* writer.update(trx, table, stored, exclusive)
-      return
+    const { autoIncrement } = table.definition
+    const exclusive = insert !== undefined
+    let stored = this.#prepare(table, row, key)
+    const newKey = autoIncrement ? this.#keyOf(table) : undefined
+    const moves = !sameKey(old, writer.key)
+    if (moves) {
+      writer.key.set(old, 0, old.length)
+      yield* writer.delete(trx, table)
+      stored = this.#prepare(table, row, key)
+      if (autoIncrement) this.autoIncrement.trying(table, newKey, undefined)
     }
-    writer.key.set(old, 0, old.length)
-    yield* writer.delete(trx, table)
-    stored = this.#prepare(table, row, undefined)
-    // A larger key than the counter's moves it, as an insert does (golden `autoinc/mode0/update-to-larger-id`).
-    this.#finishInsert(table)
     this.#place(trx, table)
-    yield* writer.insert(trx, table, stored, exclusive)
+    if (moves) yield* writer.insert(trx, table, stored, exclusive)
+    else yield* writer.update(trx, table, stored, exclusive)
+    if (autoIncrement && (moves || insert !== undefined))
+      yield* this.autoIncrement.moveLocked(trx, table, newKey, insert !== undefined && isSimple(insert.values))
   }
 
   *delete(trx: Trx, table: TableStore, key: unknown, policy: WaitPolicy): Steps<boolean> {
@@ -270,21 +293,22 @@ export class Statements {
     const { table, index } = target
     const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true, semiConsistent: true })
     // A row that moves in the index being scanned is changed when the scan is over: it must not be met again (Halloween).
-    const moving: [key: Uint8Array, row: unknown][] = []
+    const moving: [key: Uint8Array, row: unknown, keyBeside: unknown][] = []
     let count = 0
     for (; yield* nextOf(scan); count++) {
       const key = scan.key.toBytes()
       const entry = scan.entryKey.toBytes()
       const row = change(scan.row as never)
-      const stored = this.#prepare(table, row, table.keyPaths === null ? decodeTableKey(table, key, 0, key.length) : undefined)
+      const keyBeside = table.keyPaths === null ? decodeTableKey(table, key, 0, key.length) : undefined
+      const stored = this.#prepare(table, row, keyBeside)
       if (index !== undefined) index.encodeEntry(stored, writer.key, this.#entry)
-      if (!sameKey(key, writer.key) || (index !== undefined && !sameKey(entry, this.#entry))) moving.push([key, row])
+      if (!sameKey(key, writer.key) || (index !== undefined && !sameKey(entry, this.#entry))) moving.push([key, row, keyBeside])
       else {
         this.#place(trx, table)
         yield* writer.update(trx, table, stored, false)
       }
     }
-    for (const [key, row] of moving) yield* this.#store(trx, table, key, row, undefined, false)
+    for (const [key, row, keyBeside] of moving) yield* this.#store(trx, table, key, row, keyBeside, undefined)
     return count
   }
 
@@ -299,6 +323,14 @@ export class Statements {
       yield* writer.delete(trx, target.table)
     }
     return count
+  }
+
+  /** Sets the next auto-increment value, but not to one that is in use. Waits until nobody else has changed the table. */
+  *setAutoIncrement(trx: Trx, table: TableStore, next: number): Steps<void> {
+    this.#engine.mustWrite()
+    yield* this.#engine.rowLocks.table(trx, table.id, TableLock.X)
+    this.#engine.pager.beginOperation()
+    this.#engine.setCounter(table, Math.max(next, largestKey(this.#engine, table) + 1))
   }
 
   #scan(trx: Trx, request: ScanRequest): LockingScan {
@@ -350,12 +382,15 @@ export class Statements {
     image.chain = chain.firstExtent
   }
 
-  /** The key as users see it; an explicit one moves the counter. */
-  #finishInsert(table: TableStore): unknown {
-    const key = this.#engine.reader.decodePrimaryKey(table, this.#engine.writer.key)
-    if (table.definition.autoIncrement) this.autoIncrement.saw(table, key)
-    return key
+  /** The key prepared, as users see it. */
+  #keyOf(table: TableStore): unknown {
+    return this.#engine.reader.decodePrimaryKey(table, this.#engine.writer.key)
   }
+}
+
+/** An insert of rows whose number is known; a stream is not (D14). */
+function isSimple(values: StatementValues | undefined): boolean {
+  return values === undefined || values.rows > 0
 }
 
 /** Whether entries alone answer a read (S9): keys are asked for, and no condition on the row. */
@@ -385,6 +420,14 @@ function resultOf(scan: LockingScan, { table, index }: Target, want: Want): unkn
         ? decodeKey(bytes, 0, scan.indexKeyLength)
         : decodeCompound(bytes, 0, scan.indexKeyLength)
   return want === Want.Keys ? key : [key, scan.row]
+}
+
+/** The largest number among a table's keys, rounded down; 0 if there is none above. */
+function largestKey({ pager, reader }: Engine, table: TableStore): number {
+  const keys: unknown[] = []
+  const range = encodeRange({ gte: 0, lte: Number.MAX_VALUE }, table.shape)
+  new RangeScan(pager, reader, table, undefined, range, true, Want.PrimaryKeys, 'newest').fill(keys, 1)
+  return keys.length === 0 ? 0 : Math.floor(Number(keys[0]))
 }
 
 /** Encodes a primary key as users write it. */

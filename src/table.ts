@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from './base/errors.js'
+import { describe, InvalidArgumentError } from './base/errors.js'
 import type { Database } from './database.js'
 import type { Range } from './range.js'
 import type { Results } from './results.js'
@@ -115,6 +115,18 @@ export class Table<R = unknown> {
   /** Resolves to whether there was a row. */
   delete(key: unknown): Promise<boolean> {
     return this.#db.autocommit((trx) => this.#db.statements.delete(trx, this.#db.storeOf(this), key, 'wait'))
+  }
+
+  /**
+   * Sets the next auto-increment value, or, if that is in use, the one after the largest key. May go back: to values that rows have
+   * had which are no more. Waits until no other transaction that has changed the table is open. Raises ERR_INVALID_ARGUMENT.
+   */
+  setAutoIncrement(next: number): Promise<void> {
+    const store = this.#db.storeOf(this)
+    if (!store.definition.autoIncrement) throw new InvalidArgumentError(`table '${this.name}' was made without autoIncrement`)
+    if (!(Number.isSafeInteger(next) && next > 0))
+      throw new InvalidArgumentError(`the next auto-increment value is a whole number from 1, not ${describe(next)}`, { next })
+    return this.#db.autocommit((trx) => this.#db.statements.setAutoIncrement(trx, store, next))
   }
 
   /** Key, indexes and the rest, as the table was made. */

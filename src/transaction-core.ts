@@ -1,11 +1,13 @@
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import { KeyBuffer } from './codec/key-encoding.js'
 import type { Database } from './database.js'
+import { insertOptions } from './insert-options.js'
 import { LockMode, TableLock } from './lock/lock-modes.js'
 import type { LockRequest } from './lock/lock-request.js'
 import { encodeRange, type Range } from './range.js'
 import type { Results } from './results.js'
 import { encodeTableKey, type Target } from './statements.js'
+import { StatementValues } from './txn/auto-increment.js'
 import type { LockRange } from './txn/locking-scan.js'
 import { Want } from './txn/range-scan.js'
 import type { ReadView } from './txn/read-view.js'
@@ -161,15 +163,19 @@ export class TransactionCore {
     return this.db.insertInto(this.trx, table, args)
   }
 
-  insertStreamed(table: object, args: unknown[]): Steps<unknown> {
+  /** For the rows of one insert, all with these options, whose generated keys come from `values`. */
+  rowInserter(table: object, options: unknown, values: StatementValues): (row: unknown) => Steps<unknown> {
     this.mustWrite()
-    return this.db.insertInto(this.trx, table, args, true)
+    const store = this.db.storeOf(table)
+    const resolved = insertOptions(options, values)
+    return (row) => this.db.statements.insert(this.trx, store, row, undefined, resolved)
   }
 
   *insertMany(table: object, rows: Iterable<unknown>, options: unknown): Steps<unknown[]> {
-    this.mustWrite()
+    const known = Array.isArray(rows) ? (rows as unknown[]) : Array.from(rows)
+    const insert = this.rowInserter(table, options, new StatementValues(known.length))
     const keys: unknown[] = []
-    for (const row of rows) keys.push(yield* this.db.insertInto(this.trx, table, [row, options]))
+    for (const row of known) keys.push(yield* insert(row))
     return keys
   }
 

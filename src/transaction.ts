@@ -2,6 +2,7 @@ import { NextkeyError } from './base/errors.js'
 import type { Results } from './results.js'
 import type { InsertOptions, Row, Table } from './table.js'
 import type { LockOptions, Savepoint, TransactionCore, TransactionRange, WaitOption } from './transaction-core.js'
+import { StatementValues } from './txn/auto-increment.js'
 import { Want } from './txn/range-scan.js'
 import type { Steps } from './txn/row-locks.js'
 
@@ -73,10 +74,11 @@ export class Transaction {
     const { trx } = this.#core
     let count = 0
     let firstKey: unknown
-    trx.streams = true
+    const insert = this.#core.rowInserter(table, options, new StatementValues(0))
+    trx.streams++
     try {
       for await (const row of source) {
-        const key = await this.#run(() => this.#core.insertStreamed(table, [row, options]), options ?? {})
+        const key = await this.#run(() => insert(row), options ?? {})
         if (key === undefined) continue
         if (count++ === 0) firstKey = key
       }
@@ -84,8 +86,7 @@ export class Transaction {
       if (this.#core.ended === undefined) await this.rollbackTo(mark)
       throw error
     } finally {
-      trx.streams = false
-      this.#core.db.statements.autoIncrement.release(trx)
+      if (--trx.streams === 0) this.#core.db.statements.autoIncrement.release(trx)
     }
     return { count, firstKey }
   }
@@ -150,7 +151,7 @@ export class Transaction {
   async rollback(): Promise<void> {
     await this.#last
     this.#core.mustBeOpen()
-    this.#core.rollback('was rolled back')
+    await this.#core.db.rollback(this.#core)
   }
 
   /** Rolls back unless it has ended. */

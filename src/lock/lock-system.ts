@@ -97,6 +97,11 @@ export class LockSystem {
     return this.#answer(this.#tables.lock(owner, table, lock, mayWait))
   }
 
+  /** Whether anybody holds the table's AUTO-INC lock. */
+  isAutoIncrementLocked(table: TableId): boolean {
+    return this.#tables.isAutoIncrementLocked(table)
+  }
+
   /** Gives back one table lock: AUTO-INC at the end of its statement, LOCK TABLES at UNLOCK TABLES. */
   unlockTable(owner: LockOwner, table: TableId, lock: TableLock): void {
     this.#tables.unlock(owner, table, lock)

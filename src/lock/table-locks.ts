@@ -11,7 +11,7 @@
  */
 import type { TableId } from '../base/ids.js'
 import { Hold, HoldPool } from './hold-pool.js'
-import { TABLE_CONFLICTS, TABLE_LOCKS, TABLE_SATISFIES, type TableLock, tableModeName } from './lock-modes.js'
+import { TABLE_CONFLICTS, TABLE_LOCKS, TABLE_SATISFIES, TableLock, tableModeName } from './lock-modes.js'
 import type { LockOwner } from './lock-owner.js'
 import { type LockInfo, LockResult } from './lock-request.js'
 import type { OwnerList } from './owner-list.js'
@@ -74,6 +74,8 @@ export class TableLocks {
   readonly graph: WaitGraph
   readonly holds: HoldPool = new HoldPool()
   readonly #states = new Map<TableId, TableState>()
+  /** AUTO-INC locks held, whatever the table: nearly always none. */
+  #autoIncrementLocks = 0
 
   constructor(owners: OwnerList, graph: WaitGraph) {
     this.owners = owners
@@ -92,6 +94,11 @@ export class TableLocks {
     return LockResult.Granted
   }
 
+  /** Whether anybody holds the table's AUTO-INC lock. */
+  isAutoIncrementLocked(table: TableId): boolean {
+    return this.#autoIncrementLocks > 0 && (this.#states.get(table)?.granted[TableLock.AutoInc] ?? 0) > 0
+  }
+
   /** Gives back one lock before the end of the transaction. */
   unlock(owner: LockOwner, table: TableId, lock: TableLock): void {
     const state = this.#states.get(table)
@@ -104,6 +111,7 @@ export class TableLocks {
     owner.lastTable = -1
     owner.structures--
     state.granted[lock]--
+    if (lock === TableLock.AutoInc) this.#autoIncrementLocks--
     if (rows[hold * Hold.Stride + Hold.Mask] === 0) this.#removeHold(owner, state, hold)
     this.#wake(state)
   }
@@ -115,6 +123,7 @@ export class TableLocks {
       const state = this.#stateOf(this.holds.rows[at + Hold.Resource] as TableId)
       const mask = this.holds.rows[at + Hold.Mask]
       for (let mode = 0; mode < TABLE_LOCKS; mode++) state.granted[mode] -= (mask >> mode) & 1
+      this.#autoIncrementLocks -= (mask >> TableLock.AutoInc) & 1
       this.#removeHold(owner, state, hold)
       this.#wake(state)
     }
@@ -201,6 +210,7 @@ export class TableLocks {
       this.holds.rows[hold * Hold.Stride + Hold.Mask] |= 1 << lock
     }
     state.granted[lock]++
+    if (lock === TableLock.AutoInc) this.#autoIncrementLocks++
     if (state.queue.head !== null) owner.mayBlock = true
     owner.lastTableMask = this.heldMask(owner, state.table) | (1 << lock)
     owner.lastTable = state.table

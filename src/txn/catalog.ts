@@ -171,7 +171,7 @@ export class Catalog implements StoreDirectory {
     const paths = definition.key === null ? null : KeyPaths.parse(definition.key, `key of table '${definition.name}'`)
     const table = new TableStore(definition, this.#tree(definition.tree), indexes, codec, paths)
     const counter = this.meta.get(MetaKind.Counter, definition.id, 0)
-    if (counter !== undefined) table.counter = Buffer.from(counter).readDoubleLE(0)
+    if (counter !== undefined) table.counter = table.restartCounter = Buffer.from(counter).readDoubleLE(0)
     return table
   }
 }

@@ -167,11 +167,7 @@ export class Engine {
 
   /** Ends the transaction; everything it did is undone already. */
   finishRollback(trx: Trx): void {
-    try {
-      this.#logCounters()
-    } catch {
-      // No room in the log: they stay in the list for the transaction that ends next.
-    }
+    this.#logCountersOfRollback(trx)
     this.change(() => this.system.finishRollback(trx))
     this.#endOf(trx)
   }
@@ -214,7 +210,7 @@ export class Engine {
       new DataView(bytes.buffer).setFloat64(0, trx.trxId, true)
       this.lastCommit = trx.commitPosition = wal.append(LogKind.Commit, bytes, 0, length)
     } else {
-      this.#logCounters()
+      if (this.#logCounters()) this.lastCommit = (this.wal as WriteAheadLog).end
       trx.commitPosition = this.lastCommit
     }
     this.change(() => this.system.finishCommit(trx))
@@ -255,24 +251,45 @@ export class Engine {
 
   // ── beside transactions ───────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The table's counter was moved; it is in the log at the end of whichever transaction ends next. */
+  /** The table's restart counter was moved; it is in the log at the end of whichever transaction ends next. */
   counterMoved(table: TableStore): void {
     if (!this.#movedCounters.includes(table)) this.#movedCounters.push(table)
   }
 
-  #logCounters(): void {
-    if (this.#movedCounters.length === 0 || this.wal === undefined || this.wal.poisoned) return
+  /** Sets what the table gives out next, now and after a restart, be it less than before. */
+  setCounter(table: TableStore, next: number): void {
+    table.counter = next
+    table.restartCounter = next
+    this.counterMoved(table)
+  }
+
+  /** Whether there were any to log. */
+  #logCounters(): boolean {
+    if (this.#movedCounters.length === 0 || this.wal === undefined || this.wal.poisoned) return false
     for (let table = this.#movedCounters.at(-1); table !== undefined; table = this.#movedCounters.at(-1)) {
-      const record = encodeCounter(table.id, table.counter)
+      const record = encodeCounter(table.id, table.restartCounter)
       this.wal.append(LogKind.Counter, record, 0, record.length)
       this.storeCounter(table)
       this.#movedCounters.pop()
+    }
+    return true
+  }
+
+  /** A rollback has nothing else to log. Whoever awaits it awaits `commitPosition`; where nobody does, the log is on its way to disk. */
+  #logCountersOfRollback(trx: Trx): void {
+    try {
+      if (!this.#logCounters()) return
+      const wal = this.wal as WriteAheadLog
+      trx.commitPosition = wal.end
+      wal.commitDurability(trx.commitPosition)?.catch(() => {})
+    } catch {
+      // No room in the log, or it failed: what is not in it stays in the list for the transaction that ends next.
     }
   }
 
   storeCounter(table: TableStore): void {
     const value = Buffer.alloc(8)
-    value.writeDoubleLE(table.counter)
+    value.writeDoubleLE(table.restartCounter)
     this.change(() => this.catalog.meta.set(MetaKind.Counter, table.id, 0, value))
   }
 

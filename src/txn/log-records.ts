@@ -2,7 +2,7 @@
  * What the groups in the write-ahead log are (D8). On disk: values never change.
  *
  *   Commit      f64 trx id · row changes as in redo-buffer.ts
- *   Counter     u32 table id · f64 next auto-increment value         outside any transaction; replay takes the maximum
+ *   Counter     u32 table id · f64 auto-increment value after a restart   outside any transaction; replay takes the last
  *   Structure   u32 table id · u32 structure id · fields, as JSON     outside any transaction; precedes the rows that use it
  *   Checkpoint  f64 number                                            that checkpoint is complete and durable
  */

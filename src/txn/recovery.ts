@@ -239,7 +239,7 @@ async function replayLog(engine: Engine, found: FoundLog, superblock: Superblock
   const { system } = engine
   system.nextTrxId = Math.max(system.nextTrxId, replay.highestTrxId + 1) as TrxId
   if (system.active.size === 0) system.oldestActive = system.nextTrxId
-  for (const table of engine.catalog.tables()) if (table.counter > 1) engine.storeCounter(table)
+  for (const table of engine.catalog.tables()) if (table.restartCounter > 1) engine.storeCounter(table)
   assert(reader.tail !== undefined, 'the log was read to its end')
   return reader.tail
 }

@@ -49,7 +49,7 @@ export class Replay {
       readRedo(bytes, start + COMMIT_HEADER, end, this)
     } else if (kind === LogKind.Counter) {
       const table = this.#table(view.getUint32(0, true))
-      table.counter = Math.max(table.counter, view.getFloat64(4, true))
+      table.counter = table.restartCounter = view.getFloat64(4, true)
     } else if (kind === LogKind.Structure) {
       const id = view.getUint32(0, true)
       this.#catalog.meta.set(MetaKind.Structure, id, view.getUint32(4, true), bytes.slice(start + 8, end))

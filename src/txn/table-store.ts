@@ -51,6 +51,8 @@ export class TableStore {
   readonly shape: KeyShape
   /** The next auto-increment value. */
   counter = 1
+  /** The next one after a restart: beyond every key a row was given, be it undone since (A5). */
+  restartCounter = 1
   /** Set when the table is dropped: handles to it are dead. */
   dropped = false
 

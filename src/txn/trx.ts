@@ -1,4 +1,4 @@
-import { type CommitNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
+import { type CommitNumber, type LogPosition, NO_PAGE, type TableId, type TrxId } from '../base/ids.js'
 import { LockOwner } from '../lock/lock-owner.js'
 import type { ReadView } from './read-view.js'
 import type { RedoBuffer } from './redo-buffer.js'
@@ -41,10 +41,10 @@ export class Trx implements UndoLogState {
   readonly owner: LockOwner
   /** False while a synchronous call runs: it cannot wait. */
   mayWait = true
-  /** Table whose AUTO-INC lock the statement at hand holds; 0 for none. */
-  autoIncrementLock = 0
-  /** The statement at hand is made of many, one for each row of a stream. */
-  streams = false
+  /** Tables whose AUTO-INC locks the statement at hand holds. */
+  autoIncrementLocks: TableId[] | undefined
+  /** Streams under way: statements made of many, one for each row. */
+  streams = 0
 
   constructor(number: number, isolation: IsolationLevel, redo: RedoBuffer) {
     this.number = number
