@@ -16,7 +16,10 @@ export interface OpenOptions {
    * for about a second. As innodb_flush_log_at_trx_commit 1, 2 and 0.
    */
   durability?: Durability
-  /** How auto-increment values are given: 0 traditional, 1 consecutive (default), 2 interleaved; as innodb_autoinc_lock_mode. */
+  /**
+   * How auto-increment values are given, as innodb_autoinc_lock_mode: 0, traditional: one statement at a time; 1 (default), consecutive:
+   * only streams (`insertFrom`) make others wait; 2, interleaved: nobody waits, and a stream's values may have gaps. docs/locking.md, A.
+   */
   autoIncrementLockMode?: 0 | 1 | 2
   /** Milliseconds a statement waits for a lock. Default 50,000. */
   lockWaitTimeout?: number

@@ -90,12 +90,15 @@ export class Table<R = unknown> {
     return this.#db.autocommit((trx) => this.#db.insertInto(trx, this, args))
   }
 
-  /** Inserts all rows or none, in one transaction. Resolves to their keys. */
+  /** Inserts all rows or none, in one statement. Resolves to their keys. */
   insertMany(rows: Iterable<Row<R>>, options?: InsertOptions<R>): Promise<unknown[]> {
     return this.#db.insertMany(this, rows, options)
   }
 
-  /** Inserts rows as they come, all or none, in one transaction. Resolves to their number. */
+  /**
+   * Inserts rows as they come, all or none, in one transaction. Resolves to their number. While it runs, other inserts that need an
+   * auto-increment value wait for it, unless the database was opened with autoIncrementLockMode 2.
+   */
   insertFrom(rows: AsyncIterable<Row<R>> | Iterable<Row<R>>, options?: InsertOptions<R>): Promise<number> {
     return this.#db.insertFrom(this, rows, options)
   }
