@@ -31,9 +31,9 @@ export type {
   Savepoint,
   TransactionOptions,
   TransactionRange,
-  WaitOption,
 } from './transaction-core.js'
 export type { CheckReport } from './txn/check.js'
 export type { RecoveryProgress } from './txn/recovery.js'
 export type { IsolationLevel } from './txn/trx.js'
+export type { WaitOption } from './wait-option.js'
 export type { Durability } from './wal/write-ahead-log.js'

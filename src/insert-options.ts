@@ -2,8 +2,8 @@ import { describe, InvalidArgumentError } from './base/errors.js'
 import { PLAIN, type StatementOptions } from './statements.js'
 import type { InsertOptions } from './table.js'
 import { mustKnow } from './table-options.js'
-import { policyOf } from './transaction-core.js'
 import type { StatementValues } from './txn/auto-increment.js'
+import { policyOf } from './wait-option.js'
 
 /** Checks the options of insert(), insertMany() and insertFrom(); `values` for the latter two. Raises ERR_INVALID_ARGUMENT. */
 export function insertOptions(options: unknown, values: StatementValues | undefined): StatementOptions {

@@ -11,10 +11,11 @@ import { StatementValues } from './txn/auto-increment.js'
 import type { LockRange } from './txn/locking-scan.js'
 import { Want } from './txn/range-scan.js'
 import type { ReadView } from './txn/read-view.js'
-import type { Steps, WaitPolicy } from './txn/row-locks.js'
+import type { Steps } from './txn/row-locks.js'
 import type { Visibility } from './txn/row-reader.js'
 import type { IndexStore, TableStore } from './txn/table-store.js'
 import { type IsolationLevel, markOf, type Trx, TrxState, type UndoMark } from './txn/trx.js'
+import { policyOf, type WaitOption } from './wait-option.js'
 
 export interface TransactionOptions {
   isolation?: IsolationLevel
@@ -37,11 +38,6 @@ export interface TransactionRange extends Range {
   primaryKey?: unknown
   /** Rows that do not match are left out. Under READ COMMITTED and below, locking statements let go of them again. */
   where?: (row: never) => boolean
-}
-
-export interface WaitOption {
-  /** 'nowait': ERR_LOCK_NOT_AVAILABLE instead of a wait; 'skip': leaves out rows that are locked; a number: milliseconds per wait. */
-  wait?: 'nowait' | 'skip' | number
 }
 
 export interface LockOptions extends WaitOption {
@@ -299,13 +295,6 @@ function encodeLockRange(bounds: Range, primaryKey: unknown, store: TableStore, 
   const upper = Buffer.from(lower)
   upper[length] = 0xff
   return { ...range, whole: false, lower, lowerLength: length, upper, upperLength: length + 1 }
-}
-
-export function policyOf(options: WaitOption): WaitPolicy {
-  const { wait } = options
-  if (wait === undefined || wait === 'nowait' || wait === 'skip') return wait ?? 'wait'
-  if (typeof wait === 'number' && wait >= 0) return 'wait'
-  throw new InvalidArgumentError(`wait is 'nowait', 'skip' or a number of milliseconds, not ${describe(wait)}`, { wait })
 }
 
 /** Checks the options of transaction(), begin() and transactionSync(). */

@@ -1,10 +1,11 @@
 import { NextkeyError } from './base/errors.js'
 import type { Results } from './results.js'
 import type { InsertOptions, Row, Table } from './table.js'
-import type { LockOptions, Savepoint, TransactionCore, TransactionRange, WaitOption } from './transaction-core.js'
+import type { LockOptions, Savepoint, TransactionCore, TransactionRange } from './transaction-core.js'
 import { StatementValues } from './txn/auto-increment.js'
 import { Want } from './txn/range-scan.js'
 import type { Steps } from './txn/row-locks.js'
+import type { WaitOption } from './wait-option.js'
 
 /**
  * An interactive transaction: any number of them may be under way at once, each isolated from the others across every await.
