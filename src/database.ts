@@ -3,6 +3,7 @@ import { type BackupOptions, type BackupReport, backUp } from './backup.js'
 import { callSite } from './base/call-site.js'
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { TableId, TreeId } from './base/ids.js'
+import { OrderedList } from './base/ordered-list.js'
 import { type CompactReport, compact } from './compact.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
 import { insertOptions } from './insert-options.js'
@@ -87,7 +88,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly waits: Waits
   readonly #lock: DirectoryLock | undefined
   readonly #handles: Map<string, Table> = new Map()
-  readonly #transactions: Set<TransactionCore> = new Set()
+  readonly #transactions: OrderedList<TransactionCore> = new OrderedList()
   /** Statements that are transactions by themselves, and wait. */
   readonly #waiting: Set<Trx> = new Set()
   #closing: Promise<void> | undefined
@@ -263,7 +264,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
   /** @internal */
   unregister(core: TransactionCore): void {
-    this.#transactions.delete(core)
+    this.#transactions.remove(core)
   }
 
   /** @internal Ends a transaction by committing it. */
@@ -454,7 +455,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     warnOfLeaks(this.directory, this.#transactions, engine.system.views)
     try {
       engine.rowLocks.close(() => new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock'))
-      for (const core of this.#transactions) core.rollback('was rolled back: the database was closed')
+      for (const core of Array.from(this.#transactions)) core.rollback('was rolled back: the database was closed')
       for (const trx of this.#waiting) this.#giveUp(trx)
       await Promise.allSettled(this.#working)
       engine.purging.stop()

@@ -1,8 +1,9 @@
+import type { OrderedList } from './base/ordered-list.js'
 import type { TransactionCore } from './transaction-core.js'
 import type { ReadView } from './txn/read-view.js'
 
 /** Says, as a process warning, what was still open when a database was closed: each is a forgotten commit, close or loop. */
-export function warnOfLeaks(directory: string, transactions: ReadonlySet<TransactionCore>, views: ReadonlySet<ReadView>): void {
+export function warnOfLeaks(directory: string, transactions: OrderedList<TransactionCore>, views: OrderedList<ReadView>): void {
   const ofTransactions = new Set(Array.from(transactions, (core) => core.trx.view))
   const others = [...views].filter((view) => !ofTransactions.has(view))
   const snapshots = others.filter((view) => view.madeBy !== undefined)

@@ -65,6 +65,9 @@ export class TransactionCore {
   readonly #isolation: IsolationLevel
   /** Said to whoever uses the transaction after its end. */
   ended: string | undefined
+  /** Its neighbours among the open ones. */
+  before: TransactionCore | null = null
+  after: TransactionCore | null = null
   #savepoints = 0
   /** Without those that a rollback to an earlier one has undone. */
   #validSavepoints: Savepoint[] = []
@@ -264,8 +267,8 @@ export class TransactionCore {
   }
 
   end(how: string): void {
+    if (this.ended === undefined) this.db.unregister(this)
     this.ended = how
-    this.db.unregister(this)
   }
 
   rollback(how: string): void {

@@ -67,7 +67,7 @@ export class PageOwnership {
     if (!this.#isSame) return
     const { system, pager } = this.#engine
     for (const page of system.undo.partFilled) this.#own(page, 'part-filled undo', 'undo')
-    for (const trx of system.active.values()) if (trx.hasLog) this.#ownUndoLog(trx.firstPage, trx.firstOffset, trx.lastPage, trx.lastOffset)
+    for (const trx of system.active) if (trx.hasLog) this.#ownUndoLog(trx.firstPage, trx.firstOffset, trx.lastPage, trx.lastOffset)
     for (const chain of this.#newChains) if (!this.#owned.has(chain)) this.ownChain(chain, 'a row on its way')
     for (let index = 0; index < system.history.length; index++) {
       pager.beginOperation()

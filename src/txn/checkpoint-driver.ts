@@ -173,7 +173,7 @@ export class CheckpointDriver {
   #writeRoot(): void {
     const { system, catalog, pager } = this.#engine
     const transactions: RootTransaction[] = []
-    for (const trx of system.active.values()) {
+    for (const trx of system.active) {
       if (!trx.hasLog) continue
       const { trxId, firstPage, firstOffset, lastPage, lastOffset } = trx
       transactions.push({ trxId, firstPage, firstOffset, lastPage, lastOffset, committed: trx.state === TrxState.Committing })

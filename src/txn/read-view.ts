@@ -20,6 +20,8 @@ export class ReadView {
   /** Where it was made, for `status()`; set for views that users hold. */
   madeBy: string | undefined
   closed = false
+  before: ReadView | null = null
+  after: ReadView | null = null
 
   constructor(low: TrxId, high: TrxId, active: readonly TrxId[], own: TrxId, commitNumber: CommitNumber, madeAt: number) {
     this.low = low

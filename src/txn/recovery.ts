@@ -207,7 +207,7 @@ function restoreTransactions(engine: Engine, root: RootRecord): void {
 async function rollBackActive(engine: Engine, options: RecoveryOptions): Promise<void> {
   const { clock } = engine.environment
   let done = 0
-  for (const trx of [...engine.system.active.values()].reverse()) {
+  for (const trx of [...engine.system.active].reverse()) {
     assert(trx.state === TrxState.Active, 'only active transactions are left to roll back')
     while (!engine.undoStep(trx, undefined, UNDO_PER_SLICE)) await clock.macrotask()
     engine.change(() => engine.system.finishRollback(trx))

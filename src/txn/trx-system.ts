@@ -1,7 +1,9 @@
 import { assert } from '../base/assert.js'
 import { type CommitNumber, NO_PAGE, type PageId, type TrxId } from '../base/ids.js'
+import { OrderedList } from '../base/ordered-list.js'
 import type { Clock } from '../platform/clock.js'
 import type { PageStore } from '../storage/page-store.js'
+import { ActiveTransactions } from './active-transactions.js'
 import { History } from './history.js'
 import { ReadView } from './read-view.js'
 import type { UndoPointer } from './record-format.js'
@@ -32,9 +34,9 @@ export class TrxSystem {
   /** Buffers of transactions that ended, to be used again: making one costs as much as a row change. */
   #nextNumber = 1
   readonly #idleRedo: RedoBuffer[] = []
-  /** Transactions with an id that have not ended, by id; iterates in ascending order because ids grow. */
-  readonly #active: Map<TrxId, Trx> = new Map()
-  readonly #views: Set<ReadView> = new Set()
+  readonly active: ActiveTransactions = new ActiveTransactions()
+  /** Open, in the order they were made. */
+  readonly views: OrderedList<ReadView> = new OrderedList()
   /** Undo log header of the newest log in history. */
   readonly #historyTail: UndoPointer = { page: NO_PAGE, offset: 0 }
 
@@ -45,14 +47,6 @@ export class TrxSystem {
     this.undo = new UndoSpace(store)
   }
 
-  get active(): ReadonlyMap<TrxId, Trx> {
-    return this.#active
-  }
-
-  get views(): ReadonlySet<ReadView> {
-    return this.#views
-  }
-
   begin(isolation: IsolationLevel): Trx {
     return new Trx(this.#nextNumber++, isolation, this.#idleRedo.pop() ?? new RedoBuffer(this.#redoLimit))
   }
@@ -61,7 +55,7 @@ export class TrxSystem {
   startWriting(trx: Trx): void {
     if (trx.trxId === 0) {
       trx.trxId = this.nextTrxId++ as TrxId
-      this.#active.set(trx.trxId, trx)
+      this.active.add(trx)
       if (trx.view !== undefined) trx.view.own = trx.trxId
     }
     if (!trx.hasLog) {
@@ -71,17 +65,17 @@ export class TrxSystem {
   }
 
   isActive(trxId: TrxId): boolean {
-    return trxId >= this.oldestActive && this.#active.has(trxId)
+    return trxId >= this.oldestActive && this.active.has(trxId)
   }
 
   /** Whether a record last written by `trxId` shows its newest state to a reader without a view: committed, or one's own. */
   isCommitted(trxId: TrxId): boolean {
-    return trxId < this.oldestActive || !this.#active.has(trxId)
+    return trxId < this.oldestActive || !this.active.has(trxId)
   }
 
   /** At recovery: a transaction that the checkpoint knows as active. */
   adopt(trx: Trx): void {
-    this.#active.set(trx.trxId, trx)
+    this.active.add(trx)
     this.#updateOldest()
   }
 
@@ -116,31 +110,25 @@ export class TrxSystem {
   /** What is committed now, and the transaction's own changes. */
   openView(own: TrxId): ReadView {
     const active: TrxId[] = []
-    for (const trxId of this.#active.keys()) if (trxId !== own) active.push(trxId)
+    for (let trx = this.active.oldest; trx !== null; trx = trx.after) if (trx.trxId !== own) active.push(trx.trxId)
     const view = new ReadView(this.oldestActive, this.nextTrxId, active, own, this.nextCommitNumber, this.#clock.now())
-    this.#views.add(view)
+    this.views.add(view)
     return view
   }
 
   closeView(view: ReadView): void {
+    if (view.closed) return
     view.closed = true
-    this.#views.delete(view)
+    this.views.remove(view)
   }
 
   /** Commits below this number are visible to every view. */
   get purgeLimit(): CommitNumber {
-    let limit = this.nextCommitNumber
-    // Views are kept in the order they were made, so the first has the lowest number.
-    for (const view of this.#views) {
-      limit = view.commitNumber
-      break
-    }
-    return limit
+    return this.views.first?.commitNumber ?? this.nextCommitNumber
   }
 
   get oldestView(): ReadView | undefined {
-    for (const view of this.#views) return view
-    return undefined
+    return this.views.first ?? undefined
   }
 
   /** Purge is through with the oldest log of the history. */
@@ -175,16 +163,12 @@ export class TrxSystem {
   }
 
   #remove(trx: Trx): void {
-    this.#active.delete(trx.trxId)
+    this.active.remove(trx)
     this.#updateOldest()
   }
 
   #updateOldest(): void {
-    this.oldestActive = this.nextTrxId
-    for (const trxId of this.#active.keys()) {
-      this.oldestActive = trxId
-      break
-    }
+    this.oldestActive = this.active.oldest?.trxId ?? this.nextTrxId
   }
 }
 

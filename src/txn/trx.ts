@@ -36,6 +36,10 @@ export class Trx implements UndoLogState {
   /** Whether `log.firstPage` is still held; false once the log was discarded or passed to the history. */
   hasLog = false
 
+  /** Its neighbours among the active ones. */
+  before: Trx | null = null
+  after: Trx | null = null
+
   /** Names the transaction to people, from its beginning on: ids are given at the first write only. */
   readonly number: number
   readonly owner: LockOwner
