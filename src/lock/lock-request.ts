@@ -58,6 +58,8 @@ export abstract class LockRequest {
    * resolves a promise, and the owner goes on, or is rolled back, in a later turn.
    */
   onSettled: ((outcome: LockOutcome) => void) | null = null
+  /** Of a wait that was given up: what it waited for, and whom, at that moment. */
+  wanted: LockInfo | null = null
 
   constructor(owner: LockOwner) {
     this.owner = owner

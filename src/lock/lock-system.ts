@@ -111,6 +111,7 @@ export class LockSystem {
   /** Gives up a wait: the request ends with `reason`. Does nothing if it is over already. */
   cancel(request: LockRequest, reason: CancelReason): void {
     if (request.status !== 'waiting') return
+    request.wanted = request.describe()
     this.graph.settle(request, reason)
     request.withdraw()
     this.graph.deliver()

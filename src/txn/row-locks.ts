@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js'
 import { LockNotAvailableError, LockWaitTimeoutError, NextkeyError } from '../base/errors.js'
 import type { TableId, TreeId, TrxId } from '../base/ids.js'
 import { KeyBuffer } from '../codec/key-encoding.js'
@@ -145,10 +146,7 @@ export class RowLocks {
       case 'deadlock':
         throw this.#deadlock(owner)
       case 'timeout':
-        throw new LockWaitTimeoutError(
-          describeLock({ ...request.describe(), status: 'granted' }, this.locks.graph.names),
-          this.#holders(request),
-        )
+        throw this.#timeout(request)
       default:
         throw new NextkeyError('ERR_ABORTED', 'the signal of the transaction fired while it was waiting for a lock')
     }
@@ -191,10 +189,10 @@ export class RowLocks {
     )
   }
 
-  #holders(request: LockRequest): string[] {
-    const blockers: LockOwner[] = []
-    request.collectBlockers(blockers)
-    return [...new Set(blockers.map((blocker) => blocker.name))]
+  #timeout({ wanted }: LockRequest): NextkeyError {
+    assert(wanted !== null, 'a wait that timed out is described')
+    const holders = [...new Set(wanted.blockedBy.map((blocker) => blocker.name))]
+    return new LockWaitTimeoutError(describeLock({ ...wanted, status: 'granted' }, this.locks.graph.names), holders)
   }
 }
 

@@ -1,13 +1,16 @@
 /**
  * The workloads' objects in this engine: lists and registers are rows changed by an updater, which acts on the newest row under its lock; members of
- * groups are rows found through a secondary index. Half of the members enter and leave by insert and delete, the other half by moving within the
+ * groups are rows found through a secondary index. Some members enter and leave by insert and delete, the others by moving within the
  * index from and to a parking group, so that entries come and go in both ways.
  *
- * It runs on a simulated machine, so that a seed repeats a run exactly. At a restart the process dies or the power fails; what the old instance
+ * It runs on a machine of the scheduler, so that a seed repeats a run exactly. At a restart the process dies or the power fails; what the old instance
  * answers after that is thrown away: nobody was there to hear it.
  */
-import { Machine } from '../conformance/machine.js'
-import type { Face, FaceDatabase, FaceRow, FaceTable, FaceTransaction } from '../conformance/nextkey-face.js'
+import { type Database, openWith } from '../../src/database.js'
+import type { Table } from '../../src/table.js'
+import type { Transaction } from '../../src/transaction.js'
+import type { Durability } from '../../src/wal/write-ahead-log.js'
+import type { ScheduledMachine, Scheduler } from '../support/scheduler.js'
 import type { Level } from './anomalies.js'
 import { type InitialState, type Store, StoreAbort, type StoreTransaction } from './store.js'
 
@@ -15,106 +18,132 @@ const REASONS: Readonly<Record<string, StoreAbort['reason']>> = {
   ERR_DEADLOCK: 'deadlock',
   ERR_CONFLICT: 'conflict',
   ERR_LOCK_WAIT_TIMEOUT: 'timeout',
-  ERR_CLOSED: 'closed',
-  ERR_TRANSACTION_ENDED: 'closed',
-  ERR_COMMIT_UNKNOWN: 'closed',
 }
 
-/** Small, so that pages are evicted and read back. */
-const CACHE_BYTES = 4 * 2 ** 20
-const LOG_SEGMENT_BYTES = 256 * 1024
+const DIRECTORY = '/db'
+/** So long that nobody times out: who does was not woken, or stood in a deadlock that was not seen. */
+const NO_TIMEOUT_MS = 3_600_000
 
 export interface NextkeyStoreOptions {
   readonly level: Level
-  readonly seed: number
   /** Whether the store will be restarted: then what is acknowledged must be on disk. */
   readonly restarts: boolean
+  /** Milliseconds after which a wait for a lock is given up; undefined: never. */
+  readonly lockWaitTimeout: number | undefined
+  /** Bytes of pages in memory: fewer, and pages are evicted and read back. */
+  readonly cacheSize: number
+  /** Bytes of log after which a checkpoint begins. */
+  readonly checkpointBytes: number
+}
+
+interface List {
+  readonly id: number
+  readonly values: readonly number[]
+}
+
+interface Register {
+  readonly id: number
+  readonly version: number
+  readonly value: number | null
+}
+
+interface Member {
+  readonly id: number
+  readonly group: number
+  readonly member: number
 }
 
 interface Tables {
-  readonly lists: FaceTable
-  readonly registers: FaceTable
-  readonly members: FaceTable
+  readonly lists: Table<List>
+  readonly registers: Table<Register>
+  readonly members: Table<Member>
 }
 
 /** One opening of the database; a crash begins another. */
 interface Incarnation {
-  readonly db: FaceDatabase
+  readonly db: Database
+  readonly machine: ScheduledMachine
   readonly tables: Tables
   gone: boolean
 }
 
+/** What `db.check()` found at the end of a round. */
+export class StoreDamaged extends Error {}
+
 export class NextkeyStore implements Store {
-  readonly #machine: Machine
+  readonly #scheduler: Scheduler
   readonly #options: NextkeyStoreOptions
   #restarts = 0
-  #current!: Incarnation
+  #current: Incarnation
 
-  private constructor(face: Face, options: NextkeyStoreOptions) {
-    this.#machine = new Machine(face, options.seed)
+  private constructor(scheduler: Scheduler, options: NextkeyStoreOptions, first: Incarnation) {
+    this.#scheduler = scheduler
     this.#options = options
+    this.#current = first
   }
 
-  static async open(face: Face, options: NextkeyStoreOptions): Promise<NextkeyStore> {
-    const store = new NextkeyStore(face, options)
-    store.#current = await store.#open()
-    return store
-  }
-
-  async #open(): Promise<Incarnation> {
-    const { level, restarts } = this.#options
-    const db = await this.#machine.open({
-      isolation: level,
-      durability: restarts ? 'sync' : 'lazy',
-      cacheSize: CACHE_BYTES,
-      logSegmentSize: LOG_SEGMENT_BYTES,
-    })
-    const tables = {
-      lists: await db.table('lists', { key: 'id' }),
-      registers: await db.table('registers', { key: 'id' }),
-      members: await db.table('members', { key: 'id', indexes: { place: { on: ['group', 'member'] } } }),
-    }
-    return { db, tables, gone: false }
+  static async open(scheduler: Scheduler, options: NextkeyStoreOptions): Promise<NextkeyStore> {
+    return new NextkeyStore(scheduler, options, await openOn(scheduler.machine(), options))
   }
 
   async prepare({ lists, registers, members }: InitialState): Promise<void> {
     const { db, tables } = this.#current
-    const tx = await db.begin()
-    for (const table of Object.values(tables)) await tx.deleteRange(table, {})
-    await tx.insertMany(
-      tables.lists,
-      lists.map((id) => ({ id, values: [] })),
-    )
-    await tx.insertMany(
-      tables.registers,
-      registers.map((id) => ({ id, version: 0, value: null })),
-    )
     const rows = members.flatMap(({ group, member, present }) => {
       if (present) return [memberRow(group, member, group)]
       return moves(member) ? [memberRow(group, member, parking(group))] : []
     })
-    await tx.insertMany(tables.members, rows)
-    await tx.commit()
+    await db.transaction(async (tx) => {
+      await tx.insertMany(
+        tables.lists,
+        lists.map((id) => ({ id, values: [] })),
+      )
+      await tx.insertMany(
+        tables.registers,
+        registers.map((id) => ({ id, version: 0, value: null })),
+      )
+      await tx.insertMany(tables.members, rows)
+    })
   }
 
   async begin(): Promise<StoreTransaction> {
     const incarnation = this.#current
-    const tx = await answerOf(incarnation, incarnation.db.begin())
-    return new NextkeyTransaction(incarnation, tx)
+    const tx = await answerOf(incarnation, () => incarnation.db.begin())
+    return new NextkeyTransaction(incarnation, tx, this.#options.lockWaitTimeout !== undefined)
   }
 
   async restart(): Promise<void> {
     const old = this.#current
     // In one turn: nothing is answered between the crash and the end of what it ended.
-    this.#machine.crash(this.#restarts++ % 2 === 0 ? 'power' : 'process')
+    const disk = this.#scheduler.crash(old.machine, this.#restarts++ % 2 === 0 ? 'power' : 'process')
     old.gone = true
     await old.db.close()
-    this.#current = await this.#open()
+    this.#current = await openOn(this.#scheduler.machine(disk), this.#options)
   }
 
   async close(): Promise<void> {
+    const { problems } = await this.#current.db.check()
     await this.#current.db.close()
+    if (problems.length > 0) throw new StoreDamaged(`db.check() found:\n  ${problems.join('\n  ')}`)
   }
+}
+
+async function openOn(machine: ScheduledMachine, options: NextkeyStoreOptions): Promise<Incarnation> {
+  const { level, restarts, lockWaitTimeout = NO_TIMEOUT_MS, cacheSize, checkpointBytes } = options
+  const durability: Durability = restarts ? 'sync' : 'lazy'
+  const db = await openWith(machine, DIRECTORY, {
+    isolation: level,
+    durability,
+    lockWaitTimeout,
+    cacheSize,
+    checkpointBytes,
+    logSegmentSize: 256 * 1024,
+  })
+  const tables: Tables = {
+    lists: await db.table('lists', { key: 'id' }),
+    registers: await db.table('registers', { key: 'id' }),
+    members: await db.table('members', { key: 'id', indexes: { place: { on: ['group', 'member'] } } }),
+  }
+  return { db, machine, tables, gone: false }
 }
 
 /** Every third member moves instead of coming and going. */
@@ -132,14 +161,14 @@ function memberId(group: number, member: number): number {
   return group * MEMBERS + member
 }
 
-function memberRow(home: number, member: number, group: number): FaceRow {
+function memberRow(home: number, member: number, group: number): Member {
   return { id: memberId(home, member), group, member }
 }
 
 /** The answer, unless it comes from an instance that is gone; errors that end a transaction become StoreAbort. */
-async function answerOf<T>(incarnation: Incarnation, call: Promise<T>): Promise<T> {
+async function answerOf<T>(incarnation: Incarnation, call: () => Promise<T>): Promise<T> {
   try {
-    const answer = await call
+    const answer = await call()
     if (incarnation.gone) throw new StoreAbort('closed')
     return answer
   } catch (error) {
@@ -152,83 +181,91 @@ async function answerOf<T>(incarnation: Incarnation, call: Promise<T>): Promise<
 
 class NextkeyTransaction implements StoreTransaction {
   readonly #incarnation: Incarnation
-  readonly #tx: FaceTransaction
+  readonly #tx: Transaction
   readonly #tables: Tables
+  readonly #mayTimeOut: boolean
 
-  constructor(incarnation: Incarnation, tx: FaceTransaction) {
+  constructor(incarnation: Incarnation, tx: Transaction, mayTimeOut: boolean) {
     this.#incarnation = incarnation
     this.#tx = tx
     this.#tables = incarnation.tables
+    this.#mayTimeOut = mayTimeOut
   }
 
   /** A lock wait timeout undoes the statement alone; here it ends the transaction, as the workload takes it. */
-  async #run<T>(call: Promise<T>): Promise<T> {
+  async #run<T>(call: () => Promise<T>): Promise<T> {
     try {
       return await answerOf(this.#incarnation, call)
     } catch (error) {
-      if (error instanceof StoreAbort && error.reason === 'timeout') await this.#tx.rollback()
+      if (error instanceof StoreAbort && error.reason === 'timeout') {
+        if (!this.#mayTimeOut) throw error.cause
+        await this.#tx.rollback()
+      }
       throw error
     }
   }
 
-  async #get(table: FaceTable, key: number, locking: boolean): Promise<FaceRow> {
-    const row = await this.#run(this.#tx.get(table, key, locking ? { lock: key % 2 === 0 ? 'share' : 'update' } : {}))
+  async #get<R>(table: Table<R>, key: number, locking: boolean): Promise<R> {
+    const row = await this.#run(() => this.#tx.get(table, key, locking ? { lock: key % 2 === 0 ? 'share' : 'update' } : {}))
     if (row === undefined) throw new Error(`row ${key} of ${table.name} is gone`)
     return row
   }
 
   async readList(key: number, locking: boolean): Promise<readonly number[]> {
-    return (await this.#get(this.#tables.lists, key, locking)).values as number[]
+    return (await this.#get(this.#tables.lists, key, locking)).values
   }
 
   async append(key: number, value: number): Promise<void> {
-    await this.#run(this.#tx.update(this.#tables.lists, key, (row) => ({ ...row, values: [...(row.values as number[]), value] })))
+    await this.#run(() => this.#tx.update(this.#tables.lists, key, (row) => ({ ...row, values: [...row.values, value] })))
   }
 
   async read(key: number, locking: boolean): Promise<number | undefined> {
-    return ((await this.#get(this.#tables.registers, key, locking)).value as number | null) ?? undefined
+    return (await this.#get(this.#tables.registers, key, locking)).value ?? undefined
   }
 
   async write(key: number, value: number): Promise<number> {
     let version = 0
-    const change = (row: FaceRow): FaceRow => {
-      version = (row.version as number) + 1
+    const change = (row: Register): Register => {
+      version = row.version + 1
       return { ...row, version, value }
     }
-    await this.#run(this.#tx.update(this.#tables.registers, key, change))
+    await this.#run(() => this.#tx.update(this.#tables.registers, key, change))
     return version
   }
 
   async enter(group: number, member: number): Promise<void> {
     const { members } = this.#tables
-    if (moves(member)) await this.#run(this.#tx.update(members, memberId(group, member), { group }))
-    else await this.#run(this.#tx.insert(members, memberRow(group, member, group)))
+    if (moves(member)) await this.#run(() => this.#tx.update(members, memberId(group, member), { group }))
+    else await this.#run(() => this.#tx.insert(members, memberRow(group, member, group)))
   }
 
   async leave(group: number, member: number): Promise<void> {
     const { members } = this.#tables
     const id = memberId(group, member)
-    const there = await this.#run(moves(member) ? this.#tx.update(members, id, { group: parking(group) }) : this.#tx.delete(members, id))
+    const there = await this.#run(() => {
+      return moves(member) ? this.#tx.update(members, id, { group: parking(group) }) : this.#tx.delete(members, id)
+    })
     if (!there) throw new Error(`member ${member} of group ${group} is gone`)
   }
 
   /** Through the rows or, every other time, through the index entries alone. */
   async scan(group: number, lower: number, upper: number, locking: boolean): Promise<readonly number[]> {
+    const { members } = this.#tables
     const range = { index: 'place', gte: [group, lower], lte: [group, upper] }
     const options = locking ? ({ lock: 'share' } as const) : {}
     if (upper % 2 === 0) {
-      const rows = await this.#run(this.#tx.values(this.#tables.members, range, options).toArray())
-      return rows.map((row) => row.member as number)
+      const rows = await this.#run(() => this.#tx.values(members, range, options).toArray())
+      return rows.map((row) => row.member)
     }
-    const keys = await this.#run(this.#tx.keys(this.#tables.members, range, options).toArray())
-    return keys.map((key) => (key as number[])[1])
+    const keys = await this.#run(() => this.#tx.keys<Member, [group: number, member: number]>(members, range, options).toArray())
+    return keys.map(([, member]) => member)
   }
 
   commit(): Promise<void> {
-    return this.#run(this.#tx.commit())
+    return this.#run(() => this.#tx.commit())
   }
 
   abort(): Promise<void> {
-    return this.#run(this.#tx.rollback())
+    return this.#run(() => this.#tx.rollback())
   }
 }

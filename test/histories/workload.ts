@@ -5,9 +5,9 @@
  * retries of what the store undid, now and then a restart, and at the end a look at everything. Objects come in small windows that move on, so that
  * there is contention all the time and no list grows long.
  */
+import { Scheduler } from '../support/scheduler.js'
 import { Prng } from '../support/seeded.js'
 import type { History, Operation, RecordedTransaction, TransactionOutcome } from './history.js'
-import { Scheduler } from './scheduler.js'
 import { type InitialState, type Store, StoreAbort, type StoreTransaction } from './store.js'
 
 export interface WorkloadOptions {
@@ -30,8 +30,6 @@ export interface WorkloadOptions {
   readonly restarts?: number
   /** Attempts at one transaction. Default 3. */
   readonly attempts?: number
-  /** Milliseconds without any progress after which the round fails. Default 30,000. */
-  readonly patience?: number
 }
 
 export interface RoundStatistics {
@@ -100,9 +98,12 @@ class Window {
   }
 }
 
-/** Runs one round. Rejects when the store fails in a way no store may, or when clients stop moving. */
-export function runRound(store: Store, options: WorkloadOptions): Promise<Round> {
-  return new RoundRunner(store, options).run()
+/**
+ * Runs one round; `scheduler` is the one the store runs on, if it runs on one. Rejects when the store fails in a way no store may, or when
+ * clients can move no more.
+ */
+export function runRound(store: Store, options: WorkloadOptions, scheduler: Scheduler = new Scheduler(options.seed)): Promise<Round> {
+  return new RoundRunner(store, scheduler, options).run()
 }
 
 class RoundRunner {
@@ -120,8 +121,9 @@ class RoundRunner {
   #time = 0
   #restarting: Promise<void> | undefined
 
-  constructor(store: Store, options: WorkloadOptions) {
+  constructor(store: Store, scheduler: Scheduler, options: WorkloadOptions) {
     this.#store = store
+    this.#scheduler = scheduler
     this.#options = {
       maxOperations: 6,
       window: 6,
@@ -130,12 +132,10 @@ class RoundRunner {
       predicates: 0.25,
       restarts: 0,
       attempts: 3,
-      patience: 30_000,
       ...options,
     }
     const { seed, transactions, maxOperations, window, predicates } = this.#options
     this.#prng = new Prng(seed)
-    this.#scheduler = new Scheduler(this.#prng.fork())
     const writes = transactions * ((maxOperations + 1) / 2) * WRITE_SHARE * RETRY_ALLOWANCE
     const make = (share: number, inUse: number, capacity: number) =>
       new Window(this.#prng, inUse + Math.ceil((writes * share) / capacity), inUse, capacity)
@@ -146,16 +146,19 @@ class RoundRunner {
 
   async run(): Promise<Round> {
     const initial = this.#initialState()
-    await this.#store.prepare(initial)
-    const clients = Array.from({ length: this.#options.clients }, () => this.#client())
-    await this.#scheduler.drive(Promise.all(clients), this.#options.patience)
-    await this.#scheduler.drive(this.#readEverything(), this.#options.patience)
+    await this.#scheduler.run(this.#play(initial))
     const initialMembers = new Map<number, Set<number>>()
     for (const { group, member, present } of initial.members) {
       const members = initialMembers.get(group) ?? new Set<number>()
       initialMembers.set(group, present ? members.add(member) : members)
     }
     return { history: { transactions: this.#recorded, initialMembers, readsEverythingAtEnd: true }, statistics: this.#statistics }
+  }
+
+  async #play(initial: InitialState): Promise<void> {
+    await this.#store.prepare(initial)
+    await Promise.all(Array.from({ length: this.#options.clients }, () => this.#client()))
+    await this.#readEverything()
   }
 
   /** Every other member is present: those can only leave, the others only enter. */

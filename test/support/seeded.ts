@@ -142,6 +142,11 @@ export class SimulatedClock implements Clock {
     this.#now = end
   }
 
+  /** Moves time to the next timer, and fires it; false if there is none. */
+  advanceToNext(): boolean {
+    return this.#fireNext(Number.POSITIVE_INFINITY)
+  }
+
   /** As `advance`, but with a macrotask after each timer (and before the first), so that what awaits it goes on at its time. */
   async advanceAsync(ms: number): Promise<void> {
     const end = this.#now + ms
