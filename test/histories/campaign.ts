@@ -52,6 +52,7 @@ export function mixOf(options: MixOptions, seed: number): { readonly workload: W
     aborts: prng.pick([0, 0.05, 0.2]),
     lockingReads: prng.pick([0, 0, 0.3]),
     predicates: prng.pick([0, 0.25, 0.5]),
+    undone: prng.pick([0, 0.1]),
     restarts: options.restarts && prng.bool() ? 1 + prng.int(2) : 0,
     attempts: 1 + prng.int(4),
   }

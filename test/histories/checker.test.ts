@@ -187,6 +187,13 @@ describe('what needs no cycle', () => {
     ])
   })
 
+  it('a member whose row was taken over', () => {
+    const initialMembers = new Map([[1, new Set([1])]])
+    const takesOver: Operation = { f: 'enter', group: 1, member: 2, insteadOf: 1 }
+    const history = overlapping([scan(1, 1), takesOver, scan(1, 2)], [leave(1, 1)])
+    expect(found(history, { initialMembers })).toEqual(['G-single', 'moved-snapshot'])
+  })
+
   it('a value nobody wrote, a member nobody added or removed', () => {
     expect(found(overlapping([list(1, 9)]))).toEqual(['garbage-read'])
     expect(found(overlapping([read(1, 9)]))).toEqual(['garbage-read'])

@@ -126,7 +126,7 @@ function followTransaction(objects: Objects, transaction: RecordedTransaction, t
         break
       case 'enter':
       case 'leave':
-        objects.groups.get(op.group)?.transition(op.member)
+        objects.groups.get(op.group)?.transition(t, op.member, op.insteadOf)
         break
       case 'scan':
         objects.groups.get(op.group)?.scan(t, op, findings)

@@ -16,7 +16,13 @@ export type Operation =
   | { readonly f: 'readList'; readonly key: number; readonly value: readonly number[]; readonly locking?: boolean }
   | { readonly f: 'write'; readonly key: number; readonly value: number; readonly version?: number }
   | { readonly f: 'read'; readonly key: number; readonly value: number | undefined; readonly locking?: boolean }
-  | { readonly f: 'enter' | 'leave'; readonly group: number; readonly member: number }
+  | {
+      readonly f: 'enter' | 'leave'
+      readonly group: number
+      readonly member: number
+      /** The member whose row it takes over, which has left: to write a row is to see its newest state. */
+      readonly insteadOf?: number
+    }
   | {
       readonly f: 'scan'
       readonly group: number

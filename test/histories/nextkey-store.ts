@@ -1,11 +1,12 @@
 /**
- * The workloads' objects in this engine: lists and registers are rows changed by an updater, which acts on the newest row under its lock; members of
- * groups are rows found through a secondary index. Some members enter and leave by insert and delete, the others by moving within the
- * index from and to a parking group, so that entries come and go in both ways.
+ * The workloads' objects in this engine. Lists and registers are rows that are changed in every way there is, always on the newest row under its
+ * lock. Members of groups are rows found through a secondary index, or by their key. Some enter and leave by insert and delete, and one that enters takes
+ * the primary key of one that has left; the others move within the index from and to a parking group. So entries come, go and come back in every way.
  *
  * It runs on a machine of the scheduler, so that a seed repeats a run exactly. At a restart the process dies or the power fails; what the old instance
  * answers after that is thrown away: nobody was there to hear it.
  */
+import { DuplicateKeyError } from '../../src/base/errors.js'
 import { type Database, openWith } from '../../src/database.js'
 import type { Table } from '../../src/table.js'
 import type { Transaction } from '../../src/transaction.js'
@@ -13,6 +14,7 @@ import type { Durability } from '../../src/wal/write-ahead-log.js'
 import type { ScheduledMachine, Scheduler } from '../support/scheduler.js'
 import type { Level } from './anomalies.js'
 import { type InitialState, type Store, StoreAbort, type StoreTransaction } from './store.js'
+import { LEAVERS_PER_GROUP } from './workload.js'
 
 const REASONS: Readonly<Record<string, StoreAbort['reason']>> = {
   ERR_DEADLOCK: 'deadlock',
@@ -108,7 +110,7 @@ export class NextkeyStore implements Store {
   async begin(): Promise<StoreTransaction> {
     const incarnation = this.#current
     const tx = await answerOf(incarnation, () => incarnation.db.begin())
-    return new NextkeyTransaction(incarnation, tx, this.#options.lockWaitTimeout !== undefined)
+    return new NextkeyTransaction(incarnation, tx, this.#options)
   }
 
   async restart(): Promise<void> {
@@ -157,8 +159,9 @@ function parking(group: number): number {
 
 const MEMBERS = 1000
 
+/** Those that come and go share a key, one that leaves and one that enters. */
 function memberId(group: number, member: number): number {
-  return group * MEMBERS + member
+  return group * MEMBERS + (moves(member) ? member : member % LEAVERS_PER_GROUP)
 }
 
 function memberRow(home: number, member: number, group: number): Member {
@@ -183,13 +186,13 @@ class NextkeyTransaction implements StoreTransaction {
   readonly #incarnation: Incarnation
   readonly #tx: Transaction
   readonly #tables: Tables
-  readonly #mayTimeOut: boolean
+  readonly #options: NextkeyStoreOptions
 
-  constructor(incarnation: Incarnation, tx: Transaction, mayTimeOut: boolean) {
+  constructor(incarnation: Incarnation, tx: Transaction, options: NextkeyStoreOptions) {
     this.#incarnation = incarnation
     this.#tx = tx
     this.#tables = incarnation.tables
-    this.#mayTimeOut = mayTimeOut
+    this.#options = options
   }
 
   /** A lock wait timeout undoes the statement alone; here it ends the transaction, as the workload takes it. */
@@ -198,7 +201,7 @@ class NextkeyTransaction implements StoreTransaction {
       return await answerOf(this.#incarnation, call)
     } catch (error) {
       if (error instanceof StoreAbort && error.reason === 'timeout') {
-        if (!this.#mayTimeOut) throw error.cause
+        if (this.#options.lockWaitTimeout === undefined) throw error.cause
         await this.#tx.rollback()
       }
       throw error
@@ -215,8 +218,21 @@ class NextkeyTransaction implements StoreTransaction {
     return (await this.#get(this.#tables.lists, key, locking)).values
   }
 
+  /** By one of the ways there are to change a row. */
   async append(key: number, value: number): Promise<void> {
-    await this.#run(() => this.#tx.update(this.#tables.lists, key, (row) => ({ ...row, values: [...row.values, value] })))
+    const { lists } = this.#tables
+    const tx = this.#tx
+    const longer = (row: List): List => ({ ...row, values: [...row.values, value] })
+    const way = value % 8
+    if (way === 0) await this.#run(() => tx.updateRange(lists, { eq: key }, longer))
+    else if (way === 1)
+      await this.#run(() => tx.updateRange(lists, { gte: key, lte: key + 1, where: (row) => (row as List).id === key }, longer))
+    else if (way === 2 || (way === 3 && this.#options.level !== 'read-uncommitted')) {
+      const row = await this.#run(() => tx.get(lists, key, { lock: 'update' }))
+      if (row === undefined) throw new Error(`list ${key} is gone`)
+      if (way === 3) await this.#run(() => tx.delete(lists, key))
+      await this.#run(() => (way === 3 ? tx.insert(lists, longer(row)) : tx.put(lists, longer(row))))
+    } else await this.#run(() => tx.update(lists, key, longer))
   }
 
   async read(key: number, locking: boolean): Promise<number | undefined> {
@@ -233,32 +249,51 @@ class NextkeyTransaction implements StoreTransaction {
     return version
   }
 
-  async enter(group: number, member: number): Promise<void> {
+  async enter(group: number, member: number): Promise<boolean> {
     const { members } = this.#tables
-    if (moves(member)) await this.#run(() => this.#tx.update(members, memberId(group, member), { group }))
-    else await this.#run(() => this.#tx.insert(members, memberRow(group, member, group)))
+    if (moves(member)) return this.#run(() => this.#tx.update(members, memberId(group, member), { group }))
+    try {
+      await this.#run(() => this.#tx.insert(members, memberRow(group, member, group)))
+      return true
+    } catch (error) {
+      if (error instanceof DuplicateKeyError) return false
+      throw error
+    }
   }
 
-  async leave(group: number, member: number): Promise<void> {
+  async leave(group: number, member: number): Promise<boolean> {
     const { members } = this.#tables
     const id = memberId(group, member)
-    const there = await this.#run(() => {
-      return moves(member) ? this.#tx.update(members, id, { group: parking(group) }) : this.#tx.delete(members, id)
+    const there = await this.#run(async () => {
+      if (moves(member)) return this.#tx.update(members, id, { group: parking(group) })
+      return member % 2 === 0
+        ? this.#tx.delete(members, id)
+        : (await this.#tx.deleteRange(members, { index: 'place', eq: [group, member] })) === 1
     })
     if (!there) throw new Error(`member ${member} of group ${group} is gone`)
+    return true
   }
 
-  /** Through the rows or, every other time, through the index entries alone. */
+  /** Through the index, upwards or downwards, by the rows or by the entries alone; one member also by its primary key. */
   async scan(group: number, lower: number, upper: number, locking: boolean): Promise<readonly number[]> {
     const { members } = this.#tables
-    const range = { index: 'place', gte: [group, lower], lte: [group, upper] }
-    const options = locking ? ({ lock: 'share' } as const) : {}
-    if (upper % 2 === 0) {
-      const rows = await this.#run(() => this.#tx.values(members, range, options).toArray())
-      return rows.map((row) => row.member)
+    const options = locking ? { lock: lower % 2 === 0 ? ('share' as const) : ('update' as const) } : {}
+    if (lower === upper && lower % 2 === 0) {
+      const row = await this.#run(() => this.#tx.get(members, memberId(group, lower), options))
+      return row?.group === group && row.member === lower ? [lower] : []
     }
-    const keys = await this.#run(() => this.#tx.keys<Member, [group: number, member: number]>(members, range, options).toArray())
-    return keys.map(([, member]) => member)
+    const reverse = (lower + upper) % 3 === 0
+    const range = { index: 'place', ...(lower === upper ? { eq: [group, lower] } : { gte: [group, lower], lte: [group, upper] }), reverse }
+    const found =
+      upper % 2 === 0
+        ? (await this.#run(() => this.#tx.values(members, range, options).toArray())).map((row) => row.member)
+        : (await this.#run(() => this.#tx.keys<Member, [number, number]>(members, range, options).toArray())).map(([, member]) => member)
+    return reverse ? found.reverse() : found
+  }
+
+  async savepoint(): Promise<() => Promise<void>> {
+    const savepoint = await this.#run(async () => this.#tx.savepoint())
+    return () => this.#run(() => this.#tx.rollbackTo(savepoint))
   }
 
   commit(): Promise<void> {

@@ -314,6 +314,8 @@ export class GroupObject {
   readonly #transitions = new Map<number, Transition>()
   /** Whether the transaction being followed saw a member's transition, by member. */
   #saw = new Map<number, { readonly after: boolean; readonly locking: boolean }>()
+  /** Members whose rows it has taken over. */
+  #replaced = new Set<number>()
   #following = -1
 
   constructor(group: number, initial: ReadonlySet<number>) {
@@ -328,17 +330,16 @@ export class GroupObject {
     return true
   }
 
-  /** The transaction being followed makes the member's transition now. */
-  transition(member: number): void {
+  /** The transaction makes the member's transition now, on the row of another that has left. */
+  transition(transaction: number, member: number, insteadOf: number | undefined): void {
+    this.#follow(transaction)
+    if (insteadOf !== undefined) this.#replaced.add(insteadOf)
     const transition = this.#transitions.get(member)
     if (transition !== undefined) transition.done = true
   }
 
   scan(transaction: number, scan: Scan, findings: Findings): void {
-    if (this.#following !== transaction) {
-      this.#following = transaction
-      this.#saw = new Map()
-    }
+    this.#follow(transaction)
     const found = new Set(scan.found)
     for (const member of found) {
       if (this.#initial.has(member) || this.#transitions.has(member)) continue
@@ -354,6 +355,13 @@ export class GroupObject {
     }
   }
 
+  #follow(transaction: number): void {
+    if (this.#following === transaction) return
+    this.#following = transaction
+    this.#saw = new Map()
+    this.#replaced = new Set()
+  }
+
   #observe(transaction: number, member: number, transition: Transition, after: boolean, locking: boolean, findings: Findings): void {
     const { log, edges } = findings
     const name = `${member} of group ${this.#group}`
@@ -365,7 +373,8 @@ export class GroupObject {
     const before = this.#saw.get(member)
     this.#saw.set(member, { after, locking })
     if (before !== undefined && before.after !== after && !locking && !before.locking) {
-      log.add('non-repeatable-read', () => `${findings.describe(transaction)}: two scans disagree about ${name}`)
+      const kind = this.#replaced.has(member) ? 'moved-snapshot' : 'non-repeatable-read'
+      log.add(kind, () => `${findings.describe(transaction)}: two scans disagree about ${name}`)
     }
     if (before?.after === after) return
     if (!after) {

@@ -23,9 +23,12 @@ export interface StoreTransaction {
   read(key: number, locking: boolean): Promise<number | undefined>
   /** Resolves to the version installed, one more than the newest before. */
   write(key: number, value: number): Promise<number>
-  enter(group: number, member: number): Promise<void>
-  leave(group: number, member: number): Promise<void>
+  /** Resolves to false if nothing has happened: another member has its place. */
+  enter(group: number, member: number): Promise<boolean>
+  leave(group: number, member: number): Promise<boolean>
   scan(group: number, lower: number, upper: number, locking: boolean): Promise<readonly number[]>
+  /** Makes a savepoint; the function rolls back to it. Absent where there are none. */
+  savepoint?(): Promise<() => Promise<void>>
   commit(): Promise<void>
   abort(): Promise<void>
 }

@@ -127,20 +127,21 @@ class ToyTransaction implements StoreTransaction {
     return (await this.#write(`register ${key}`, ([version = 0]) => [version + 1, value]))[0]
   }
 
-  enter(group: number, member: number): Promise<void> {
+  enter(group: number, member: number): Promise<boolean> {
     return this.#changeGroup(group, (members) => (members.includes(member) ? members : [...members, member]))
   }
 
-  leave(group: number, member: number): Promise<void> {
+  leave(group: number, member: number): Promise<boolean> {
     return this.#changeGroup(group, (members) => members.filter((other) => other !== member))
   }
 
   /** Members are rows of their own: changing one brings no other into view, so the changes are made again on whatever is visible. */
-  async #changeGroup(group: number, change: (members: State) => State): Promise<void> {
+  async #changeGroup(group: number, change: (members: State) => State): Promise<boolean> {
     const object = `group ${group}`
     await this.#write(object, change)
     this.#own.delete(object)
     this.#changes.set(object, [...(this.#changes.get(object) ?? []), change])
+    return true
   }
 
   async scan(group: number, lower: number, upper: number): Promise<readonly number[]> {

@@ -26,6 +26,8 @@ export interface WorkloadOptions {
   readonly lockingReads?: number
   /** Share of operations on groups. Default 0.25. */
   readonly predicates?: number
+  /** Share of writes made after a savepoint and undone by a rollback to it, where the store has savepoints. Default 0. */
+  readonly undone?: number
   /** Restarts spread over the round, where the store can. Default 0. */
   readonly restarts?: number
   /** Attempts at one transaction. Default 3. */
@@ -48,7 +50,13 @@ export interface Round {
 }
 
 const WRITES_PER_OBJECT = 16
-const MEMBERS_PER_GROUP = 24
+/** The lower half of a group's members is present at first; those can only leave, the others only enter. */
+export const LEAVERS_PER_GROUP = 12
+const MEMBERS_PER_GROUP = 2 * LEAVERS_PER_GROUP
+/** Coprime to their number: consecutive leavers are no neighbours. */
+const LEAVER_STRIDE = 5
+/** Share of scans that look for one member. */
+const POINT_SCANS = 0.3
 /** Share of operations on an object the transaction has used before. */
 const COMING_BACK = 0.3
 /** Share of operations that write. */
@@ -130,6 +138,7 @@ class RoundRunner {
       aborts: 0.05,
       lockingReads: 0,
       predicates: 0.25,
+      undone: 0,
       restarts: 0,
       attempts: 3,
       ...options,
@@ -161,10 +170,9 @@ class RoundRunner {
     await this.#readEverything()
   }
 
-  /** Every other member is present: those can only leave, the others only enter. */
   #initialState(): InitialState {
     const members = this.#groups.ids.flatMap((group) =>
-      Array.from({ length: MEMBERS_PER_GROUP }, (_, member) => ({ group, member, present: member % 2 === 0 })),
+      Array.from({ length: MEMBERS_PER_GROUP }, (_, member) => ({ group, member, present: member < LEAVERS_PER_GROUP })),
     )
     return { lists: this.#lists.ids, registers: this.#registers.ids, members }
   }
@@ -214,7 +222,8 @@ class RoundRunner {
       const tx = await this.#store.begin()
       for (const step of plan) {
         await this.#scheduler.turn()
-        await this.#perform(tx, step, ops)
+        if (step.writes && tx.savepoint !== undefined && this.#prng.bool(this.#options.undone)) await this.#performAndUndo(tx, step)
+        else await this.#perform(tx, step, ops)
       }
       await this.#scheduler.turn()
       if (abort) {
@@ -233,6 +242,20 @@ class RoundRunner {
       end(committing && error.reason === 'closed' ? 'unknown' : 'aborted')
       this.#count(error)
       return false
+    }
+  }
+
+  /** What a rollback to a savepoint has undone was the work of a transaction that aborted. */
+  async #performAndUndo(tx: StoreTransaction, step: PlannedOperation): Promise<void> {
+    const began = ++this.#time
+    const ops: Operation[] = []
+    try {
+      const undo = await tx.savepoint?.()
+      await this.#perform(tx, step, ops)
+      await this.#scheduler.turn()
+      await undo?.()
+    } finally {
+      this.#recorded.push({ ops, outcome: 'aborted', began, ended: ++this.#time })
     }
   }
 
@@ -275,7 +298,7 @@ class RoundRunner {
 
   async #scan(tx: StoreTransaction, group: number, locking: boolean, ops: Operation[]): Promise<void> {
     const lower = this.#prng.int(MEMBERS_PER_GROUP)
-    const upper = lower + this.#prng.int(MEMBERS_PER_GROUP - lower)
+    const upper = this.#prng.bool(POINT_SCANS) ? lower : lower + this.#prng.int(MEMBERS_PER_GROUP - lower)
     ops.push({ f: 'scan', group, lower, upper, found: await tx.scan(group, lower, upper, locking), locking })
   }
 
@@ -284,14 +307,19 @@ class RoundRunner {
     return -1 - key
   }
 
-  /** Each member changes once: the next one that has not yet. */
+  /**
+   * Each member changes once. Leavers and enterers alternate; one enters a little after the leaver has left whose place it takes, if it takes a place:
+   * where it is still taken the statement fails, and nothing has happened.
+   */
   async #change(tx: StoreTransaction, group: number, ops: Operation[]): Promise<void> {
     if (!this.#groups.wrote(group)) return
-    // Spread over the group, so that neighbours change at different times.
-    const member = ((this.#groups.count(group) - 1) * 7) % MEMBERS_PER_GROUP
-    const f = member % 2 === 0 ? 'leave' : 'enter'
-    ops.push({ f, group, member })
-    await tx[f](group, member)
+    const change = this.#groups.count(group) - 1
+    const f = change % 2 === 0 ? 'leave' : 'enter'
+    const leaver = (((change >> 1) + (f === 'leave' ? 1 : 0)) * LEAVER_STRIDE) % LEAVERS_PER_GROUP
+    const op: Operation =
+      f === 'leave' ? { f, group, member: leaver } : { f, group, member: leaver + LEAVERS_PER_GROUP, insteadOf: leaver }
+    ops.push(op)
+    if (!(await tx[f](group, op.member))) ops.splice(ops.indexOf(op), 1)
   }
 
   async #maybeRestart(): Promise<void> {
