@@ -51,7 +51,8 @@ export function mixOf(options: MixOptions, seed: number): { readonly workload: W
     window: 2 + prng.int(12),
     aborts: prng.pick([0, 0.05, 0.2]),
     lockingReads: prng.pick([0, 0, 0.3]),
-    predicates: prng.pick([0, 0.25, 0.5]),
+    predicates: prng.pick([0, 0.25, 0.5, 0.9]),
+    pointScans: prng.pick([0.1, 0.3, 0.7]),
     undone: prng.pick([0, 0.1]),
     restarts: options.restarts && prng.bool() ? 1 + prng.int(2) : 0,
     attempts: 1 + prng.int(4),
@@ -59,19 +60,24 @@ export function mixOf(options: MixOptions, seed: number): { readonly workload: W
   const store: NextkeyStoreOptions = {
     level: options.level,
     restarts: (workload.restarts ?? 0) > 0,
-    lockWaitTimeout: prng.pick([undefined, undefined, 5, 50]),
+    lockWaitTimeout: prng.pick([undefined, undefined, undefined, 50]),
     cacheSize: prng.pick([2, 4]) * 2 ** 20,
     checkpointBytes: prng.pick([2 ** 16, 2 ** 18, 2 ** 22]),
   }
   return { workload, store }
 }
 
-/** One round on a store of its own. The seed and the options decide every byte of it. */
-export async function playRound(openStore: OpenStore, options: MixOptions, seed: number): Promise<Round> {
+/** One round on a store of its own. The seed and the options decide every byte of it. `focus` stands before the mix. */
+export async function playRound(
+  openStore: OpenStore,
+  options: MixOptions,
+  seed: number,
+  focus: Partial<WorkloadOptions> = {},
+): Promise<Round> {
   const mix = mixOf(options, seed)
   const scheduler = new Scheduler(seed)
   const store = await scheduler.run(openStore(scheduler, mix.store))
-  const round = await runRound(store, mix.workload, scheduler)
+  const round = await runRound(store, { ...mix.workload, ...focus }, scheduler)
   await scheduler.run(store.close())
   return round
 }

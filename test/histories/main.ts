@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { LEVELS, type Level } from './anomalies.js'
 import { describeCampaign, type OpenStore, runCampaign } from './campaign.js'
 import { findOut, MUTATIONS } from './mutations.js'
-import { NextkeyStore } from './nextkey-store.js'
+import { hideLeaks, NextkeyStore } from './nextkey-store.js'
 
 const HELP = `npm run histories -- [options]
 
@@ -130,11 +130,7 @@ function count(name: string, text: string, least: number): number {
 
 /** Runs the command on the engine. */
 export async function start(): Promise<void> {
-  // Restarts leave transactions behind on purpose.
-  process.removeAllListeners('warning')
-  process.on('warning', (warning) => {
-    if ((warning as { code?: string }).code !== 'NEXTKEY_LEAK') process.stderr.write(`${warning.stack}\n`)
-  })
+  hideLeaks()
   const io: Io = { print: (text) => process.stdout.write(`${text}\n`), complain: (text) => process.stderr.write(`${text}\n`) }
   process.exitCode = await main(process.argv.slice(2), NextkeyStore.open, io)
 }

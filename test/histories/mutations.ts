@@ -20,6 +20,7 @@ import { WriteAheadLog } from '../../src/wal/write-ahead-log.js'
 import type { Level } from './anomalies.js'
 import { judge, playRound } from './campaign.js'
 import { NextkeyStore } from './nextkey-store.js'
+import type { WorkloadOptions } from './workload.js'
 
 export interface Mutation {
   readonly name: string
@@ -27,6 +28,8 @@ export interface Mutation {
   readonly without: string
   /** The level at which it must be noticed. */
   readonly level: Level
+  /** What the workload should look like to hit it soon, where chance alone would take long. */
+  readonly focus?: Partial<WorkloadOptions>
   /** Replaces methods of the engine through the patches given. */
   apply(patches: Patches): void
 }
@@ -84,6 +87,9 @@ function withoutGaps(patches: Patches): void {
   })
 }
 
+/** A few clients in few groups: there entries come and go within gaps that somebody has locked. */
+const CLOSE_QUARTERS: Partial<WorkloadOptions> = { predicates: 1, window: 4, clients: 6, maxOperations: 8, restarts: 0 }
+
 export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'no gap locks',
@@ -107,12 +113,14 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'no inheritance by a new entry',
     without: 'the gap locks that an entry inherits when it splits a locked gap (I1)',
     level: 'serializable',
+    focus: CLOSE_QUARTERS,
     apply: (patches) => patches.method(LockSystem.prototype, 'entryInserted', () => () => {}),
   },
   {
     name: 'no inheritance from a removed entry',
     without: 'the gap locks that an entry leaves to its successor when it is purged or rolled back (I2)',
     level: 'serializable',
+    focus: CLOSE_QUARTERS,
     apply: (patches) =>
       patches.method(LockSystem.prototype, 'entryRemoved', (entryRemoved) => {
         return function (this: LockSystem, index, key, length) {
@@ -242,7 +250,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'lost wake-ups',
-    without: 'every hundredth message that a wait is over',
+    without: 'one in a hundred of the messages that a wait is over',
     level: 'repeatable-read',
     apply: (patches) => {
       let count = 0
@@ -283,7 +291,7 @@ export interface Effort {
 
 /** Plays rounds on the mutated engine until something is found; undefined if nothing is. */
 export async function findOut(
-  { level, apply }: Mutation,
+  { level, apply, focus }: Mutation,
   { seed: first, rounds, roundSize, clients }: Effort,
 ): Promise<Finding | undefined> {
   const patches = new Patches()
@@ -291,7 +299,7 @@ export async function findOut(
   try {
     for (let round = 0; round < rounds; round++) {
       const seed = first + round
-      const by = await symptomOf(level, seed, roundSize, clients)
+      const by = await symptomOf(level, seed, roundSize, clients, focus)
       if (by !== undefined) return { rounds: round + 1, seed, by }
     }
     return undefined
@@ -300,9 +308,15 @@ export async function findOut(
   }
 }
 
-async function symptomOf(level: Level, seed: number, roundSize: number, clients: number): Promise<string | undefined> {
+async function symptomOf(
+  level: Level,
+  seed: number,
+  roundSize: number,
+  clients: number,
+  focus?: Partial<WorkloadOptions>,
+): Promise<string | undefined> {
   try {
-    const { history } = await playRound(NextkeyStore.open, { level, roundSize, clients, restarts: true }, seed)
+    const { history } = await playRound(NextkeyStore.open, { level, roundSize, clients, restarts: true }, seed, focus)
     const forbidden = judge(history, level).forbiddenAt(level)
     return forbidden.length === 0 ? undefined : forbidden.join(', ')
   } catch (error) {

@@ -26,6 +26,8 @@ export interface WorkloadOptions {
   readonly lockingReads?: number
   /** Share of operations on groups. Default 0.25. */
   readonly predicates?: number
+  /** Share of scans that look for one member. Default 0.3. */
+  readonly pointScans?: number
   /** Share of writes made after a savepoint and undone by a rollback to it, where the store has savepoints. Default 0. */
   readonly undone?: number
   /** Restarts spread over the round, where the store can. Default 0. */
@@ -55,8 +57,6 @@ export const LEAVERS_PER_GROUP = 12
 const MEMBERS_PER_GROUP = 2 * LEAVERS_PER_GROUP
 /** Coprime to their number: consecutive leavers are no neighbours. */
 const LEAVER_STRIDE = 5
-/** Share of scans that look for one member. */
-const POINT_SCANS = 0.3
 /** Share of operations on an object the transaction has used before. */
 const COMING_BACK = 0.3
 /** Share of operations that write. */
@@ -138,6 +138,7 @@ class RoundRunner {
       aborts: 0.05,
       lockingReads: 0,
       predicates: 0.25,
+      pointScans: 0.3,
       undone: 0,
       restarts: 0,
       attempts: 3,
@@ -298,7 +299,7 @@ class RoundRunner {
 
   async #scan(tx: StoreTransaction, group: number, locking: boolean, ops: Operation[]): Promise<void> {
     const lower = this.#prng.int(MEMBERS_PER_GROUP)
-    const upper = this.#prng.bool(POINT_SCANS) ? lower : lower + this.#prng.int(MEMBERS_PER_GROUP - lower)
+    const upper = this.#prng.bool(this.#options.pointScans) ? lower : lower + this.#prng.int(MEMBERS_PER_GROUP - lower)
     ops.push({ f: 'scan', group, lower, upper, found: await tx.scan(group, lower, upper, locking), locking })
   }
 
@@ -316,8 +317,7 @@ class RoundRunner {
     const change = this.#groups.count(group) - 1
     const f = change % 2 === 0 ? 'leave' : 'enter'
     const leaver = (((change >> 1) + (f === 'leave' ? 1 : 0)) * LEAVER_STRIDE) % LEAVERS_PER_GROUP
-    const op: Operation =
-      f === 'leave' ? { f, group, member: leaver } : { f, group, member: leaver + LEAVERS_PER_GROUP, insteadOf: leaver }
+    const op: Operation = f === 'leave' ? { f, group, member: leaver } : { f, group, member: leaver + LEAVERS_PER_GROUP, insteadOf: leaver }
     ops.push(op)
     if (!(await tx[f](group, op.member))) ops.splice(ops.indexOf(op), 1)
   }

@@ -230,6 +230,23 @@ describe('not waiting', () => {
     await expectNothingLeft(db)
   })
 
+  it('a timeout names the holder that was in the way, also one that has locked a range', async () => {
+    await using test = await things()
+    const { db, table } = test
+    await table.insertMany(Array.from({ length: 40 }, (_, n) => row(1000 + n)))
+    const holder = await db.begin()
+    await holder.values(table, { gte: 1000 }, { lock: 'update' }).toArray()
+    const waiter = await db.begin()
+    const waiting = waiter.update(table, 1030, { size: 1 }, { wait: 100 })
+    await standstill()
+    const { clock } = test.environment
+    ;(clock as SimulatedClock).advance(100)
+    await expect(waiting).rejects.toThrow(`held by transaction ${holder.id}:`)
+    await waiter.rollback()
+    await holder.rollback()
+    await expectNothingLeft(db)
+  })
+
   it('a timeout undoes the statement, not the transaction, and names the holder', async () => {
     await using test = await things()
     const { db, table } = test
