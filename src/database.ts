@@ -2,7 +2,6 @@ import { EventEmitter } from 'node:events'
 import { type BackupOptions, type BackupReport, backUp } from './backup.js'
 import { callSite } from './base/call-site.js'
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
-import type { TableId, TreeId } from './base/ids.js'
 import { OrderedList } from './base/ordered-list.js'
 import { type CompactReport, compact } from './compact.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
@@ -17,22 +16,22 @@ import { type Environment, systemEnvironment } from './platform/environment.js'
 import type { Range } from './range.js'
 import { Reads } from './reads.js'
 import { LoopView, type Results } from './results.js'
+import { noSuchTable, SchemaChanges } from './schema-changes.js'
 import { Snapshot } from './snapshot.js'
-import { PLAIN, Statements } from './statements.js'
+import { Statements } from './statements.js'
 import { describeStatus, type Status } from './status.js'
 import { SyncTransaction } from './sync-transaction.js'
 import { type InsertOptions, type Row, Table } from './table.js'
-import { mustMatch, resolveTableOptions, type TableOptions, type TableShape } from './table-options.js'
+import { mustMatch, resolveTableOptions, type TableOptions } from './table-options.js'
 import { Transaction } from './transaction.js'
 import { checkTransactionOptions, type ManagedTransactionOptions, TransactionCore, type TransactionOptions } from './transaction-core.js'
 import { Turns } from './turns.js'
-import { encodeDefinition } from './txn/catalog.js'
 import { type CheckReport, checkDatabase } from './txn/check.js'
 import type { Engine } from './txn/engine.js'
 import type { Want } from './txn/range-scan.js'
 import { openEngine } from './txn/recovery.js'
 import type { Steps } from './txn/row-locks.js'
-import type { TableDefinition, TableStore } from './txn/table-store.js'
+import type { TableStore } from './txn/table-store.js'
 import type { Trx } from './txn/trx.js'
 import { type WaitOptions, Waits } from './waits.js'
 
@@ -86,8 +85,10 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly reads: Reads
   /** @internal */
   readonly waits: Waits
+  /** @internal */
+  readonly schemaChanges: SchemaChanges
   readonly #lock: DirectoryLock | undefined
-  readonly #handles: Map<string, Table> = new Map()
+  readonly #handles: Map<TableStore, Table> = new Map()
   readonly #transactions: OrderedList<TransactionCore> = new OrderedList()
   /** Statements that are transactions by themselves, and wait. */
   readonly #waiting: Set<Trx> = new Set()
@@ -107,6 +108,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.statements = new Statements(engine, options.autoIncrementLockMode)
     this.reads = new Reads(engine)
     this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock)
+    this.schemaChanges = new SchemaChanges(this)
     const { graph } = engine.rowLocks.locks
     graph.names = lockNames(engine)
     // Listeners run when the lock system is done.
@@ -124,18 +126,18 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
   /**
    * The table of this name, made if it is not there. With a definition, one that is there must have the same: ERR_TABLE_MISMATCH
-   * names the difference. Without, whatever is there will do.
+   * names the difference; indexes added by createIndex() are none. Without, whatever is there will do.
    */
   async table<R = unknown>(name: string, options?: TableOptions): Promise<Table<R>> {
     this.mustBeOpen()
     const shape = resolveTableOptions(name, options ?? {})
     let store = this.engine.catalog.tableByName(name)
-    if (store === undefined) store = await this.#createTable(shape)
-    else if (options !== undefined) mustMatch(shape, store.definition)
-    let handle = this.#handles.get(name)
+    store ??= await this.schemaChanges.createTable(shape)
+    if (options !== undefined) mustMatch(shape, store.definition)
+    let handle = this.#handles.get(store)
     if (handle === undefined) {
       handle = new Table(this, store)
-      this.#handles.set(name, handle)
+      this.#handles.set(store, handle)
     }
     return handle as Table<R>
   }
@@ -146,42 +148,31 @@ export class Database extends EventEmitter<DatabaseEvents> {
     return this.engine.catalog.tables().map((table) => table.name)
   }
 
-  /** @internal The open table behind a handle. Raises ERR_CLOSED, ERR_INVALID_ARGUMENT. */
+  /** @internal The open table behind a handle. Raises ERR_CLOSED, ERR_NO_SUCH_TABLE, ERR_INVALID_ARGUMENT. */
   storeOf(table: object): TableStore {
     if (this.#closing !== undefined) this.mustBeOpen()
     const store = Table.storeOf(this, table)
     if (store === undefined) throw new InvalidArgumentError('this is not a table of this database: use what db.table() gave')
+    if (store.dropped) throw noSuchTable(store.name)
     return store
   }
 
-  async #createTable(shape: TableShape): Promise<TableStore> {
-    const { engine } = this
-    const { catalog } = engine
-    engine.mustWrite()
-    let tree = catalog.nextTreeId
-    const definition: TableDefinition = {
-      ...shape,
-      id: catalog.nextTableId as TableId,
-      tree: tree++ as TreeId,
-      indexes: shape.indexes.map((index) => ({ ...index, tree: tree++ as TreeId })),
-    }
-    catalog.nextTreeId = tree
-    catalog.nextTableId++
-    engine.change(() => catalog.createTrees(definition))
-    const trx = engine.begin('read-committed')
-    let position: number
-    try {
-      this.statements.insert(trx, catalog.table, encodeDefinition(definition), shape.name, PLAIN).next()
-      position = engine.commit(trx)
-    } catch (error) {
-      engine.rollback(trx)
-      for (const orphan of [definition.tree, ...definition.indexes.map((index) => index.tree)])
-        engine.change(() => catalog.dropTree(orphan))
-      throw error
-    }
-    const store = catalog.publish(definition)
-    await this.#durable(position as never)
-    return store
+  /**
+   * Drops the table, when no open transaction has it in use. Handles to it are dead: ERR_NO_SUCH_TABLE. Its pages are freed in the background.
+   * Raises ERR_NO_SUCH_TABLE, ERR_LOCK_WAIT_TIMEOUT.
+   */
+  async dropTable(name: string): Promise<void> {
+    this.mustBeOpen()
+    this.#handles.delete(await this.schemaChanges.dropTable(name))
+  }
+
+  /**
+   * Gives the table another name, when no open transaction has it in use. Handles to it go on.
+   * Raises ERR_NO_SUCH_TABLE, ERR_TABLE_EXISTS, ERR_LOCK_WAIT_TIMEOUT.
+   */
+  async renameTable(from: string, to: string): Promise<void> {
+    this.mustBeOpen()
+    await this.schemaChanges.renameTable(from, to)
   }
 
   // ── transactions ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -276,13 +267,13 @@ export class Database extends EventEmitter<DatabaseEvents> {
   /** @internal Ends a transaction by rolling it back. Resolves when its auto-increment values are as sure not to be given again as a commit's. */
   async rollback(core: TransactionCore): Promise<void> {
     core.rollback('was rolled back')
-    if (this.engine.failure === undefined) await this.#durable(core.trx.commitPosition)
+    if (this.engine.failure === undefined) await this.durable(core.trx.commitPosition)
   }
 
   async #commitTrx(trx: Trx): Promise<void> {
     const { engine } = this
     if (engine.isBig(trx)) {
-      await this.#track(engine.commitByCheckpoint(trx))
+      await this.track(engine.commitByCheckpoint(trx))
       return
     }
     let position: ReturnType<Engine['commit']>
@@ -293,7 +284,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
       throw error
     }
     engine.payDebts()
-    await this.#durable(position)
+    await this.durable(position)
   }
 
   /** @internal One statement as a transaction of its own. */
@@ -333,9 +324,10 @@ export class Database extends EventEmitter<DatabaseEvents> {
     if (trx.state === 0) this.engine.rollback(trx)
   }
 
-  async #durable(position: ReturnType<Engine['commit']>): Promise<void> {
+  /** @internal Resolves when the log is as durable through the position as commits are to be. */
+  async durable(position: ReturnType<Engine['commit']>): Promise<void> {
     const wait = this.engine.wal?.commitDurability(position)
-    if (wait !== undefined) await this.#track(wait)
+    if (wait !== undefined) await this.track(wait)
   }
 
   /** @internal insert(row, options) or insert(key, value, options). */
@@ -381,32 +373,32 @@ export class Database extends EventEmitter<DatabaseEvents> {
   /** Everything acknowledged so far is on disk when this resolves, whatever the durability. */
   async flush(): Promise<void> {
     this.mustBeOpen()
-    await this.#track(this.engine.wal?.flush() ?? Promise.resolve())
+    await this.track(this.engine.wal?.flush() ?? Promise.resolve())
   }
 
   /** Writes everything so far into the data file, so that recovery has no log to read. */
   async checkpoint(): Promise<void> {
     this.mustBeOpen()
-    await this.#track(this.engine.checkpoints.next())
+    await this.track(this.engine.checkpoints.next())
   }
 
   /** Gives free space back to the file system, moving pages from the end of the file into free blocks. Raises ERR_ABORTED. */
   async compact(options: LongWorkOptions = {}): Promise<CompactReport> {
     this.mustBeOpen()
-    return this.#track(compact(this.engine, options))
+    return this.track(compact(this.engine, options))
   }
 
   /** Copies the database, as it is now, to another directory, while it is in use; or brings a copy there up to date: see backup.ts. */
   async backup(directory: string, options: BackupOptions = {}): Promise<BackupReport> {
     this.mustBeOpen()
-    return this.#track(backUp(this.engine, directory, options))
+    return this.track(backUp(this.engine, directory, options))
   }
 
   /** Checks every block, page, entry and version, in slices. Resolves to what is wrong, and some figures. Raises ERR_ABORTED. */
   async check(options: LongWorkOptions = {}): Promise<CheckReport> {
     this.mustBeOpen()
     checkLongWork(options, 'check()')
-    return this.#track(checkDatabase(this.engine, longWorkHooks(options, this)))
+    return this.track(checkDatabase(this.engine, longWorkHooks(options, this)))
   }
 
   /** Every lock held or waited for, table locks first. */
@@ -469,6 +461,11 @@ export class Database extends EventEmitter<DatabaseEvents> {
     }
   }
 
+  /** @internal */
+  get isClosing(): boolean {
+    return this.#closing !== undefined
+  }
+
   /** @internal Raises ERR_CLOSED. */
   mustBeOpen(): void {
     if (this.#closing !== undefined) throw new NextkeyError('ERR_CLOSED', `the database in ${this.directory} is closed: open it again`)
@@ -485,7 +482,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
     await new Promise<void>((resolve) => clock.setTimer(delay, resolve, true))
   }
 
-  async #track<T>(work: Promise<T>): Promise<T> {
+  /** @internal Whatever close() waits for. */
+  async track<T>(work: Promise<T>): Promise<T> {
     this.#working.add(work)
     try {
       return await work

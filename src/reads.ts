@@ -5,7 +5,7 @@ import { type ResultSource, Results } from './results.js'
 import { encodeTableKey } from './statements.js'
 import type { Engine } from './txn/engine.js'
 import { RangeScan, Want } from './txn/range-scan.js'
-import type { Visibility } from './txn/row-reader.js'
+import { mustShow, type Visibility } from './txn/row-reader.js'
 import type { IndexStore, TableStore } from './txn/table-store.js'
 
 /** How a range read gets its view, and knows that it may go on. */
@@ -26,12 +26,14 @@ export class Reads {
 
   get(table: TableStore, key: unknown, view: Visibility): unknown {
     this.#engine.mustRead()
+    mustShow(view, table)
     encodeTableKey(table, key, this.#key)
     return this.#engine.reader.get(table, this.#key, view)
   }
 
   has(table: TableStore, key: unknown, view: Visibility): boolean {
     this.#engine.mustRead()
+    mustShow(view, table)
     encodeTableKey(table, key, this.#key)
     return this.#engine.reader.has(table, this.#key, view)
   }
@@ -55,10 +57,12 @@ export class Reads {
     const bounds = encodeRange(range, (index ?? table).shape)
     return new Results<T>(this.#engine, range.limit, (): ResultSource => {
       const source = open()
-      return {
-        scan: new RangeScan(pager, reader, table, index, bounds, range.reverse === true, want, source.view),
-        check: () => source.check(),
-        release: () => source.release(),
+      try {
+        const scan = new RangeScan(pager, reader, table, index, bounds, range.reverse === true, want, source.view)
+        return { scan, check: () => source.check(), release: () => source.release() }
+      } catch (error) {
+        source.release()
+        throw error
       }
     })
   }
@@ -73,7 +77,7 @@ export class Reads {
   index(table: TableStore, name: string): IndexStore {
     const index = table.index(name)
     if (index !== undefined) return index
-    const names = table.indexes.map((other) => `'${other.definition.name}'`).join(', ')
+    const names = table.definition.indexes.map((other) => `'${other.name}'`).join(', ')
     throw new NextkeyError(
       'ERR_NO_SUCH_INDEX',
       `table '${table.name}' has no index ${describe(name)}; it has ${names === '' ? 'none' : names}`,

@@ -17,13 +17,15 @@ import type { Steps } from './txn/row-locks.js'
 export class SchemaLocks implements Disposable {
   readonly owner: LockOwner
   readonly #db: Database
+  readonly #signal: AbortSignal | undefined
   /** Milliseconds a wait may last; undefined for the database's. */
-  readonly #timeout: number | undefined
+  readonly #wait: number | undefined
 
   /** @param what For reports: "drop of table 't'". */
-  constructor(db: Database, what: string, timeout?: number) {
+  constructor(db: Database, what: string, signal?: AbortSignal, wait?: number) {
     this.#db = db
-    this.#timeout = timeout
+    this.#signal = signal
+    this.#wait = wait
     this.owner = new LockOwner(0, what)
     this.owner.diesLast = true
   }
@@ -74,6 +76,6 @@ export class SchemaLocks implements Disposable {
     if (result <= LockResult.AlreadyHeld) return
     const steps: Steps<void> = this.#db.engine.rowLocks.settleOf(this.owner, result)
     const first = steps.next()
-    if (first.done !== true) await this.#db.waits.finish(steps, first.value, this.#db.timeouts(this.#timeout))
+    if (first.done !== true) await this.#db.waits.finish(steps, first.value, this.#db.timeouts(this.#wait, this.#signal))
   }
 }

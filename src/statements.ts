@@ -165,7 +165,7 @@ export class Statements {
     if ((yield* writer.lock(trx, table, LockMode.X, 'wait')) !== true) return false
     const old = writer.key.toBytes()
     options.onReplaced?.(reader.get(table, writer.key, 'newest') as never)
-    const unique = table.indexes.filter((index) => index.definition.unique)
+    const unique = table.indexes.filter((index) => index.definition.unique && index.build === undefined)
     const last = unique.at(-1)?.definition.name ?? 'PRIMARY'
     if (duplicate.index !== last) {
       writer.key.set(old, 0, old.length)
@@ -365,7 +365,7 @@ export class Statements {
       writer.key.reset()
       keyPaths.appendPrimaryKey(stored, writer.key)
     }
-    for (const index of table.indexes) index.encodeEntry(stored, writer.key, this.#entry)
+    for (const index of table.indexes) if (index.build === undefined) index.encodeEntry(stored, writer.key, this.#entry)
     return stored
   }
 

@@ -26,11 +26,7 @@ export type TableShape = Pick<TableDefinition, 'name' | 'key' | 'autoIncrement' 
 
 /** Checks what `db.table()` was given. Raises ERR_INVALID_ARGUMENT. */
 export function resolveTableOptions(name: unknown, options: TableOptions): TableShape {
-  if (typeof name !== 'string' || name === '' || name.length > 255) {
-    throw new InvalidArgumentError(`a table's name is a string of 1 to 255 characters, not ${describe(name)}`, { name })
-  }
-  if (name.startsWith('nextkey.'))
-    throw new InvalidArgumentError(`table names that begin with 'nextkey.' are reserved: ${describe(name)}`, { name })
+  mustBeTableName(name)
   if (typeof options !== 'object' || options === null)
     throw new InvalidArgumentError(`the definition of table '${name}' is an object, not ${describe(options)}`)
   const where = `the definition of table '${name}'`
@@ -56,9 +52,18 @@ export function resolveTableOptions(name: unknown, options: TableOptions): Table
   }
 }
 
-function resolveIndex(table: string, name: string, index: IndexOptions): TableShape['indexes'][number] {
+/** Raises ERR_INVALID_ARGUMENT. */
+export function mustBeTableName(name: unknown): asserts name is string {
+  if (typeof name !== 'string' || name === '' || name.length > 255)
+    throw new InvalidArgumentError(`a table's name is a string of 1 to 255 characters, not ${describe(name)}`, { name })
+  if (name.startsWith('nextkey.'))
+    throw new InvalidArgumentError(`table names that begin with 'nextkey.' are reserved: ${describe(name)}`, { name })
+}
+
+/** Checks what createIndex() was given, or a definition's index. Raises ERR_INVALID_ARGUMENT. */
+export function resolveIndex(table: string, name: string, index: IndexOptions): TableShape['indexes'][number] {
   const where = `index '${name}' of table '${table}'`
-  if (name === '' || name === 'PRIMARY') throw new InvalidArgumentError(`${where}: this name is not allowed`)
+  if (typeof name !== 'string' || name === '' || name === 'PRIMARY') throw new InvalidArgumentError(`${where}: this name is not allowed`)
   if (typeof index !== 'object' || index === null)
     throw new InvalidArgumentError(`${where} is an object { on, unique }, not ${describe(index)}`)
   mustKnow(index, INDEX_OPTIONS, where)
@@ -68,7 +73,10 @@ function resolveIndex(table: string, name: string, index: IndexOptions): TableSh
   return { name, on: typeof index.on === 'string' ? [index.on] : [...index.on], unique }
 }
 
-/** Raises ERR_TABLE_MISMATCH, naming the first difference, if a table is not what was asked for. */
+/**
+ * Raises ERR_TABLE_MISMATCH, naming the first difference, if a table is not what was asked for. Indexes that
+ * createIndex() has added since the table was made are no difference: a program that does not know of them works as before.
+ */
 export function mustMatch(wanted: TableShape, found: TableDefinition): void {
   const difference = differenceOf(wanted, found)
   if (difference === undefined) return
@@ -90,7 +98,7 @@ function differenceOf(wanted: TableShape, found: TableDefinition): string | unde
     if (JSON.stringify(existing.on) !== JSON.stringify(index.on))
       return `index '${index.name}' is on ${describe(existing.on)}, not ${describe(index.on)}`
   }
-  const extra = found.indexes.find((other) => !wanted.indexes.some((index) => index.name === other.name))
+  const extra = found.indexes.find((other) => other.online !== true && !wanted.indexes.some((index) => index.name === other.name))
   return extra === undefined ? undefined : `it also has index '${extra.name}'`
 }
 

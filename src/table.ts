@@ -1,8 +1,10 @@
 import { describe, InvalidArgumentError } from './base/errors.js'
 import type { Database } from './database.js'
+import type { LongWorkOptions } from './long-work.js'
 import type { Range } from './range.js'
 import type { Results } from './results.js'
 import type { OnDuplicate } from './statements.js'
+import type { IndexOptions } from './table-options.js'
 import { Want } from './txn/range-scan.js'
 import type { TableDefinition, TableStore } from './txn/table-store.js'
 
@@ -25,7 +27,6 @@ export interface InsertOptions<R = unknown> {
  * Tables without a key path take the key beside the value: `put(key, value)`, `insert(key, value)`.
  */
 export class Table<R = unknown> {
-  readonly name: string
   readonly #db: Database
   readonly #store: TableStore
 
@@ -33,7 +34,11 @@ export class Table<R = unknown> {
   constructor(db: Database, store: TableStore) {
     this.#db = db
     this.#store = store
-    this.name = store.name
+  }
+
+  /** The name it has now. */
+  get name(): string {
+    return this.#store.name
   }
 
   /** @internal The open table behind a handle of this database; undefined for anything else. */
@@ -132,7 +137,29 @@ export class Table<R = unknown> {
     return this.#db.autocommit((trx) => this.#db.statements.setAutoIncrement(trx, store, next))
   }
 
-  /** Key, indexes and the rest, as the table was made. */
+  /**
+   * Builds an index while the table is read and written. It waits for open transactions on the table at the beginning and at the end; when it
+   * resolves, the index survives a crash, and is part of the definition. Raises DuplicateKeyError if two rows have the same key
+   * in a unique one, ERR_INDEX_EXISTS, ERR_INVALID_KEY, ERR_LOCK_WAIT_TIMEOUT, ERR_ABORTED; then nothing of it is left.
+   */
+  async createIndex(name: string, options: IndexOptions, work: LongWorkOptions = {}): Promise<void> {
+    await this.#db.schemaChanges.createIndex(this.#db.storeOf(this), name, options, work)
+  }
+
+  /** Drops the index, when no open transaction has the table in use. Raises ERR_NO_SUCH_INDEX, ERR_LOCK_WAIT_TIMEOUT. */
+  async dropIndex(name: string): Promise<void> {
+    await this.#db.schemaChanges.dropIndex(this.#db.storeOf(this), name)
+  }
+
+  /**
+   * Removes all rows at once, when no open transaction has the table in use; auto-increment begins at 1 again. Unlike deleteRange it is no part
+   * of a transaction and cannot be rolled back. Raises ERR_LOCK_WAIT_TIMEOUT.
+   */
+  async truncate(): Promise<void> {
+    await this.#db.schemaChanges.truncate(this.#db.storeOf(this))
+  }
+
+  /** Key, indexes and the rest, as it is now. */
   get definition(): Readonly<TableDefinition> {
     return this.#db.storeOf(this).definition
   }

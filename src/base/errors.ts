@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'ERR_TABLE_MISMATCH' // the table exists with another definition
   | 'ERR_NO_SUCH_TABLE'
   | 'ERR_NO_SUCH_INDEX'
+  | 'ERR_INDEX_EXISTS'
   | 'ERR_TABLE_EXISTS'
   // Raised by statements and transactions.
   | 'ERR_DUPLICATE_KEY'
@@ -38,7 +39,7 @@ export type ErrorCode =
   | 'ERR_STATEMENT_PENDING' // commit with a statement nobody awaited, or a synchronous call beside one under way
   | 'ERR_NO_SUCH_SAVEPOINT'
   | 'ERR_SNAPSHOT_GONE' // the snapshot was closed, too old, or its pages were reused
-  | 'ERR_TABLE_CHANGED' // the table was dropped, truncated or redefined since the view was made
+  | 'ERR_TABLE_CHANGED' // the table or index was made, truncated or dropped since the view was made
   | 'ERR_AUTO_INCREMENT_EXHAUSTED' // no safe integer left
   // Raised when the machine fails.
   | 'ERR_COMMIT_UNKNOWN' // the log could not be synced: the commit may or may not survive
@@ -86,12 +87,15 @@ export class DuplicateKeyError extends NextkeyError {
   /** Primary key of the row that is there. */
   readonly existing: unknown
 
-  constructor(table: string, index: string, key: unknown, existing: unknown) {
+  /** `second`: primary key of another row that has it, too, which keeps a unique index from being built. */
+  constructor(table: string, index: string, key: unknown, existing: unknown, second?: unknown) {
     super(
       'ERR_DUPLICATE_KEY',
-      `table '${table}' already has a row with ${index === 'PRIMARY' ? 'key' : `index '${index}' key`} ${describe(key)}; use put() or { onDuplicate } to replace it`,
+      second === undefined
+        ? `table '${table}' already has a row with ${index === 'PRIMARY' ? 'key' : `index '${index}' key`} ${describe(key)}; use put() or { onDuplicate } to replace it`
+        : `index '${index}' of table '${table}' cannot be unique: the rows ${describe(existing)} and ${describe(second)} both have the key ${describe(key)}`,
       {
-        details: { table, index, key, existing },
+        details: { table, index, key, existing, ...(second === undefined ? {} : { second }) },
       },
     )
     this.existing = existing
@@ -127,6 +131,21 @@ export class LockWaitTimeoutError extends NextkeyError {
       retryable: true,
       details: { lock, holders },
     })
+  }
+}
+
+/** A view, or a loop over rows, is older than what a schema change has made of the table. Try the transaction again. */
+export class TableChangedError extends NextkeyError {
+  constructor(table: string, index?: string) {
+    const what = index === undefined ? `table '${table}'` : `index '${index}' of table '${table}'`
+    super(
+      'ERR_TABLE_CHANGED',
+      `the definition of ${what} has changed since this view was made: begin another transaction, snapshot or loop`,
+      {
+        retryable: true,
+        details: { table, ...(index === undefined ? {} : { index }) },
+      },
+    )
   }
 }
 

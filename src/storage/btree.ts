@@ -153,15 +153,17 @@ export class BTree {
 
   /**
    * Frees up to about `maxPages` pages of a tree nobody uses any more, the root last; true when all are gone. State is in the
-   * tree itself, so it may be gone on with after a restart. Leaves are freed unread: pages their values refer to are the caller's.
+   * tree itself, so it may be gone on with after a restart. `beforeLeaf` is called with each leaf, in the turn that frees it, and
+   * frees the pages that its values refer to; without it leaves are freed unread. It may begin operations.
    */
-  dropSlice(maxPages: number): boolean {
+  dropSlice(maxPages: number, beforeLeaf?: (leaf: PageId) => void): boolean {
     const { store, pages } = this
     this.found = false
-    for (let budget = maxPages; ; ) {
+    for (let budget = maxPages; ; budget--) {
       store.beginOperation()
       let base = store.fetch(this.root)
-      if (pages.level(base) === 0 || pages.count(base) === 0) {
+      if (pages.count(base) === 0 || pages.level(base) === 0) {
+        if (pages.level(base) === 0) beforeLeaf?.(this.root)
         store.free(this.root)
         return true
       }
@@ -171,15 +173,36 @@ export class BTree {
         parent = base
         base = store.fetch(pages.child(base, pages.count(base) - 1))
       }
-      const emptied = pages.count(base) === 0
-      if (emptied) base = parent
-      store.willChange(base)
-      for (let count = pages.count(base); count > 0 && budget > 0; budget--) {
-        count--
-        store.free(pages.child(base, count))
-        pages.removeInnerEntry(base, count)
-        if (emptied) break
+      // An inner page whose children are all gone is the last child of the one above.
+      if (pages.count(base) === 0) base = parent
+      const isAboveLeaves = pages.level(base) === 1
+      const above = pages.pageId(base)
+      const last = pages.count(base) - 1
+      const child = pages.child(base, last)
+      if (isAboveLeaves && beforeLeaf !== undefined) {
+        beforeLeaf(child)
+        store.beginOperation()
+        base = store.fetch(above)
       }
+      store.willChange(base)
+      store.free(child)
+      pages.removeInnerEntry(base, last)
+    }
+  }
+
+  /** About how much of the tree lies before a key: 0 to 1, as if every page had as many entries below it as its neighbours. */
+  fractionBefore(key: Uint8Array, length: number): number {
+    const { store, pages } = this
+    let fraction = 0
+    let share = 1
+    for (let base = store.fetch(this.root); ; ) {
+      const isLeaf = pages.level(base) === 0
+      const found = isLeaf ? pages.searchLeaf(base, key, length) : pages.searchInner(base, key, length)
+      const slot = found < 0 ? ~found : found
+      share /= Math.max(1, pages.count(base))
+      fraction += share * slot
+      if (isLeaf) return fraction
+      base = store.fetch(pages.child(base, slot))
     }
   }
 

@@ -1,8 +1,6 @@
 import { assert } from '../base/assert.js'
 import { NextkeyError } from '../base/errors.js'
 import type { TableId, TreeId } from '../base/ids.js'
-import type { KeyBuffer } from '../codec/key-encoding.js'
-import { KeyPaths } from '../codec/key-path.js'
 import { createValueCodec } from '../codec/row-codec.js'
 import { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
@@ -10,7 +8,8 @@ import { TreeCursor } from '../storage/tree-cursor.js'
 import { MetaKind, type MetaTree } from './meta-tree.js'
 import type { StoreDirectory } from './rollback.js'
 import type { RowReader } from './row-reader.js'
-import { encodePlainKey, type IndexDefinition, IndexStore, type TableDefinition, TableStore } from './table-store.js'
+import { type IndexDefinition, IndexStore, type TableDefinition, TableStore } from './table-store.js'
+import { TreeRemoval } from './tree-removal.js'
 
 /**
  * Which tables there are. The catalogue is itself a table, of JSON rows by table name, changed by ordinary transactions and
@@ -85,15 +84,19 @@ export class Catalog implements StoreDirectory {
     this.store.beginOperation()
     for (let more = cursor.first(); more; more = cursor.next()) {
       const at = cursor.valueOffset
+      cursor.hold()
       const row = reader.decodeVisible(this.table, at, at + cursor.valueLength, newest ? 'newest' : undefined)
       if (row !== undefined) rows.push(parseDefinition(row as Uint8Array))
+      // A long row lies in an overflow chain, which is read in operations of its own.
+      this.store.beginOperation()
+      cursor.resume()
     }
     for (const definition of rows) this.publish(definition)
   }
 
-  /** Makes the trees of a table that is being created. */
+  /** Makes the trees that a definition names and that are not there yet. */
   createTrees(definition: TableDefinition): void {
-    for (const tree of [definition.tree, ...definition.indexes.map((index) => index.tree)]) this.createTree(tree)
+    for (const tree of treesOf(definition)) this.createTree(tree)
   }
 
   createTree(tree: TreeId): void {
@@ -103,25 +106,47 @@ export class Catalog implements StoreDirectory {
     this.nextTreeId = Math.max(this.nextTreeId, tree + 1)
   }
 
-  /** Frees a tree, whole. Its pages go back in one turn: for trees known to be small, and for recovery. */
-  dropTree(tree: TreeId): void {
-    const stored = this.meta.get(MetaKind.Root, tree, 0)
-    if (stored === undefined) return
-    const btree = this.#tree(tree)
-    while (!btree.dropSlice(PAGES_PER_SLICE));
-    this.meta.delete(MetaKind.Root, tree, 0)
+  /** The work of freeing a tree; undefined if it is gone already. `ownsChains`: some of its values may own overflow chains. */
+  removal(tree: TreeId, ownsChains: boolean): TreeRemoval | undefined {
+    if (this.meta.get(MetaKind.Root, tree, 0) === undefined) return undefined
+    return new TreeRemoval(this.store, this.meta, this.#tree(tree), ownsChains)
   }
 
-  /** The table is part of the committed schema from now on. */
+  /** This is the committed definition of the table from now on. Its trees are there. */
   publish(definition: TableDefinition): TableStore {
+    this.#noteIds(definition)
+    const known = this.#byId.get(definition.id)
+    if (known !== undefined) return this.#redefine(known, definition)
     const table = this.#open(definition)
     this.#byName.set(definition.name, table)
     this.#byId.set(definition.id, table)
     for (const index of table.indexes) this.#indexes.set(index.definition.tree, index)
-    this.nextTableId = Math.max(this.nextTableId, definition.id + 1)
-    for (const index of definition.indexes) this.nextTreeId = Math.max(this.nextTreeId, index.tree + 1)
-    this.nextTreeId = Math.max(this.nextTreeId, definition.tree + 1)
     return table
+  }
+
+  /** The table is dropped: nothing of it is in the committed schema any more. Its trees are freed by others. */
+  forget(table: TableStore): void {
+    table.dropped = true
+    this.#byId.delete(table.id)
+    if (this.#byName.get(table.name) === table) this.#byName.delete(table.name)
+    for (const index of table.indexes) this.#forgetIndex(index)
+    this.meta.delete(MetaKind.Counter, table.id, 0)
+    for (const { number } of this.meta.list(MetaKind.Structure, table.id)) this.meta.delete(MetaKind.Structure, table.id, number)
+  }
+
+  /** Writers keep this index up to date from now on; it is in no definition yet, and nobody may read it. */
+  addBuilding(table: TableStore, definition: IndexDefinition): IndexStore {
+    const index = this.#openIndex(table.name, definition)
+    this.#indexes.set(definition.tree, index)
+    table.redefine(table.definition, table.clustered, [...table.indexes, index])
+    return index
+  }
+
+  /** The building of an index was given up: what undo records say of it is skipped from now on. */
+  removeBuilding(table: TableStore, index: IndexStore): void {
+    this.#forgetIndex(index)
+    const others = table.indexes.filter((other) => other !== index)
+    table.redefine(table.definition, table.clustered, others)
   }
 
   /** Replay: a catalogue row was written. Trees the checkpoint does not have yet are made. */
@@ -131,23 +156,25 @@ export class Catalog implements StoreDirectory {
     this.publish(definition)
   }
 
-  /** Drops trees that no table names. */
-  dropOrphans(): void {
-    const known = new Set<number>([CATALOG_TABLE.tree])
-    for (const { definition } of this.#byId.values()) {
-      known.add(definition.tree)
-      for (const index of definition.indexes) known.add(index.tree)
-    }
-    for (const { id } of this.meta.list(MetaKind.Root)) if (!known.has(id)) this.dropTree(id as TreeId)
+  /** Replay: a catalogue row was deleted, because the table was dropped or, before this, got another name. */
+  replayedDelete(name: string): void {
+    const table = this.#byName.get(name)
+    if (table !== undefined) this.forget(table)
+  }
+
+  /** Trees that no table names: of tables dropped in the log, of creations and index builds that a crash cut short. */
+  orphans(): TreeId[] {
+    const known = new Set<TreeId>()
+    for (const { definition } of this.#byId.values()) for (const tree of treesOf(definition)) known.add(tree)
+    return this.meta
+      .list(MetaKind.Root)
+      .map(({ id }) => id as TreeId)
+      .filter((tree) => !known.has(tree))
   }
 
   /** All trees and their roots; for checks. */
   trees(): BTree[] {
     return this.meta.list(MetaKind.Root).map(({ id }) => this.#tree(id as TreeId))
-  }
-
-  encodeName(name: string, target: KeyBuffer): void {
-    encodePlainKey(name, target)
   }
 
   #tree(tree: TreeId): BTree {
@@ -156,11 +183,29 @@ export class Catalog implements StoreDirectory {
     return new BTree(this.store, tree, Buffer.from(stored).readUInt32LE(0) as never)
   }
 
+  /** What may have changed: the name, the indexes, and, by a truncation, every tree. */
+  #redefine(table: TableStore, definition: TableDefinition): TableStore {
+    const before = table.definition
+    if (before.name !== definition.name) {
+      if (this.#byName.get(before.name) === table) this.#byName.delete(before.name)
+      this.#byName.set(definition.name, table)
+    }
+    const truncated = before.tree !== definition.tree
+    const indexes = definition.indexes.map(
+      (index) => table.indexes.find((known) => known.definition.tree === index.tree) ?? this.#openIndex(definition.name, index),
+    )
+    for (const index of table.indexes) if (!indexes.includes(index)) this.#forgetIndex(index)
+    for (const index of indexes) this.#indexes.set(index.definition.tree, index)
+    table.redefine(definition, truncated ? this.#tree(definition.tree) : table.clustered, indexes)
+    if (truncated) {
+      table.counter = table.restartCounter = 1
+      this.meta.delete(MetaKind.Counter, table.id, 0)
+    }
+    return table
+  }
+
   #open(definition: TableDefinition): TableStore {
-    const indexes = definition.indexes.map((index: IndexDefinition) => {
-      const paths = KeyPaths.parse([...index.on], `index '${index.name}' of table '${definition.name}'`)
-      return new IndexStore(index, this.#tree(index.tree), paths, definition.name)
-    })
+    const indexes = definition.indexes.map((index) => this.#openIndex(definition.name, index))
     const codec = createValueCodec(definition.value, (id, fields) => this.onNewStructure(definition.id, id, fields))
     const structures = this.meta.list(MetaKind.Structure, definition.id)
     if (structures.length > 0) {
@@ -168,12 +213,31 @@ export class Catalog implements StoreDirectory {
         assert(number === at, `record structure ${at} of table '${definition.name}' is missing`)
       codec.loadStructures(structures.map(({ value }) => JSON.parse(Buffer.from(value).toString('utf8')) as string[]))
     }
-    const paths = definition.key === null ? null : KeyPaths.parse(definition.key, `key of table '${definition.name}'`)
-    const table = new TableStore(definition, this.#tree(definition.tree), indexes, codec, paths)
+    const table = new TableStore(definition, this.#tree(definition.tree), indexes, codec)
     const counter = this.meta.get(MetaKind.Counter, definition.id, 0)
     if (counter !== undefined) table.counter = table.restartCounter = Buffer.from(counter).readDoubleLE(0)
     return table
   }
+
+  #openIndex(table: string, definition: IndexDefinition): IndexStore {
+    return new IndexStore(definition, this.#tree(definition.tree), table)
+  }
+
+  #forgetIndex(index: IndexStore): void {
+    index.dropped = true
+    this.#indexes.delete(index.definition.tree)
+  }
+
+  /** Ids are never given to anything else, whatever becomes of the table. */
+  #noteIds(definition: TableDefinition): void {
+    this.nextTableId = Math.max(this.nextTableId, definition.id + 1)
+    for (const tree of treesOf(definition)) this.nextTreeId = Math.max(this.nextTreeId, tree + 1)
+  }
+}
+
+/** The tree of its rows, then those of its indexes. */
+export function treesOf(definition: TableDefinition): TreeId[] {
+  return [definition.tree, ...definition.indexes.map((index) => index.tree)]
 }
 
 export function encodeDefinition(definition: TableDefinition): Uint8Array {
@@ -201,4 +265,3 @@ export const CATALOG_TABLE: TableDefinition = {
 }
 const FIRST_TREE_ID = 16
 const FIRST_TABLE_ID = 16
-const PAGES_PER_SLICE = 1024

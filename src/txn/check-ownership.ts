@@ -1,4 +1,5 @@
-import { NO_PAGE, type PageId } from '../base/ids.js'
+import { NO_PAGE, type PageId, type TreeId } from '../base/ids.js'
+import type { BTree } from '../storage/btree.js'
 import { Page, PageType } from '../storage/page-format.js'
 import type { Engine } from './engine.js'
 import { eachPage } from './overflow.js'
@@ -26,28 +27,37 @@ export class PageOwnership {
   readonly #counts: PageCounts = { total: 0, trees: 0, overflow: 0, undo: 0, root: 0 }
   /** Overflow chains of active transactions; some have no row yet. */
   readonly #newChains: PageId[] = []
+  /** Trees that no table names, and that are about to be freed. */
+  readonly #leftTrees: Set<TreeId>
   readonly #lastChange: number
 
   constructor(engine: Engine, report: (problem: string) => void) {
     this.#engine = engine
     this.#report = report
     this.#lastChange = engine.pager.lastChange
+    this.#leftTrees = new Set(engine.schema.removals)
   }
 
-  ownTree(root: PageId, tree: number): void {
+  /** `eachLeaf` is called if something in the leaves owns pages that nobody else tells of. */
+  ownTree(root: PageId, tree: number, eachLeaf?: (leaf: PageId) => void): void {
     if (!this.#isSame) return
     const { pager } = this.#engine
     pager.beginOperation()
     this.#own(root, `tree ${tree}`, 'trees')
     const base = pager.fetch(root)
-    if (pager.u8[base + Page.Type] !== PageType.Inner) return
+    if (pager.u8[base + Page.Type] !== PageType.Inner) {
+      eachLeaf?.(root)
+      return
+    }
     const level = pager.u8[base + Page.Level]
     const count = pager.u16[(base + Page.Count) >> 1]
     for (let slot = 0; slot < count; slot++) {
       pager.beginOperation()
       const child = pager.u32[(pager.fetch(root) + Page.HeaderSize + slot * 12 + 8) >> 2] as PageId
-      if (level === 1) this.#own(child, `tree ${tree}`, 'trees')
-      else this.ownTree(child, tree)
+      if (level === 1) {
+        this.#own(child, `tree ${tree}`, 'trees')
+        eachLeaf?.(child)
+      } else this.ownTree(child, tree, eachLeaf)
     }
   }
 
@@ -78,6 +88,32 @@ export class PageOwnership {
     }
   }
 
+  /**
+   * Trees that no table names belong to somebody only until they are freed: because undo says so, or an index build was given up. A
+   * checkpoint that is shown read-only may have others, in the making, which the next opening frees.
+   */
+  ownLeftTrees(): void {
+    const { catalog, options } = this.#engine
+    for (const tree of catalog.trees()) {
+      if (!this.#isSame || catalog.placeOf(tree.tree) !== undefined) continue
+      if (!this.#leftTrees.has(tree.tree) && !options.readOnly)
+        this.#problems.push(`tree ${tree.tree} belongs to no table, and nobody is going to free it`)
+      this.ownTree(tree.root, tree.tree, (leaf) => this.#ownChainsOf(tree, leaf))
+    }
+  }
+
+  #ownChainsOf({ pages, tree }: BTree, leaf: PageId): void {
+    const { pager } = this.#engine
+    pager.beginOperation()
+    const base = pager.fetch(leaf)
+    const chains: PageId[] = []
+    for (let slot = 0; slot < pages.count(base); slot++) {
+      const at = pages.valueOffset(base, slot)
+      if ((pager.u8[at + Clustered.Flags] & Flag.Overflow) !== 0) chains.push(pager.u32[(at + OverflowRef.FirstExtent) >> 2] as PageId)
+    }
+    for (const chain of chains) this.ownChain(chain, `a row of tree ${tree}`)
+  }
+
   ownRoot(): void {
     if (!this.#isSame) return
     for (const page of rootRecordPages(this.#engine.pager, this.#engine.checkpoints.rootPage)) this.#own(page, 'the root record', 'root')
@@ -103,8 +139,11 @@ export class PageOwnership {
       pager.beginOperation()
       if (!this.#owned.has(page)) this.#own(page, 'an undo log', 'undo')
       const at = system.undo.locate(page, offset)
-      if (pager.u8[at + Undo.Kind] === UndoKind.Chain) this.#newChains.push(pager.u32[(at + Undo.Owner) >> 2] as PageId)
-      if (pager.u8[at + Undo.Kind] === UndoKind.Update) {
+      const kind = pager.u8[at + Undo.Kind]
+      const owner = pager.u32[(at + Undo.Owner) >> 2]
+      if (kind === UndoKind.Chain) this.#newChains.push(owner as PageId)
+      if (kind === UndoKind.DropRowTree || kind === UndoKind.DropIndexTree) this.#leftTrees.add(owner as TreeId)
+      if (kind === UndoKind.Update) {
         const image = at + ((Undo.Key + pager.u16[(at + Undo.KeyLength) >> 1] + 3) & ~3)
         if ((pager.u8[image + Clustered.Flags] & Flag.Overflow) !== 0)
           this.ownChain(pager.u32[(image + OverflowRef.FirstExtent) >> 2] as PageId, 'an undo record')

@@ -1,5 +1,6 @@
 import { NextkeyError } from '../base/errors.js'
 import { KeyBuffer } from '../codec/key-encoding.js'
+import type { BTree } from '../storage/btree.js'
 import { checkBlocks, checkFreeSpace } from '../storage/check-blocks.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
 import { PageOwnership } from './check-ownership.js'
@@ -77,13 +78,13 @@ class Checker {
       checkBlocks(pager, problem, () => this.#report.blocks++),
     )
     await this.#guard('the catalogue', async () => {
-      await this.#checkTree(catalog.meta.tree.tree, () => catalog.meta.tree)
+      await this.#checkTree('of what lies where', catalog.meta.tree, () => false)
       for (const table of [catalog.table, ...catalog.tables()]) {
         if (!table.dropped) await this.#guard(`table '${table.name}'`, () => this.#checkTable(table))
       }
     })
-    this.#ownOrphans()
     this.#guardNow('the undo log', () => this.#owners.ownUndo())
+    this.#guardNow('trees that no table names', () => this.#owners.ownLeftTrees())
     this.#guardNow('the root record', () => this.#owners.ownRoot())
     if (this.#report.problems.length === 0) {
       this.#report.pages = this.#owners.count()
@@ -93,23 +94,15 @@ class Checker {
     return this.#report
   }
 
-  /** Trees that no table has: those of tables being made. */
-  #ownOrphans(): void {
-    const { catalog } = this.#engine
-    for (const tree of catalog.trees()) {
-      if (catalog.placeOf(tree.tree) === undefined && tree.tree !== catalog.meta.tree.tree)
-        this.#guardNow(`tree ${tree.tree}`, () => this.#owners.ownTree(tree.root, tree.tree))
-    }
-  }
-
-  async #checkTree(name: string | number, open: () => TableStore['clustered']): Promise<CheckedTree> {
-    const tree = open()
+  /** Between two steps a schema change may come, and make the tree's pages free: then the check of it is over. */
+  async #checkTree(name: string, tree: BTree, isGone: () => boolean): Promise<CheckedTree> {
     const before = this.#report.problems.length
     const verification = tree.verification((problem) => this.#problem(`tree ${tree.tree}: ${problem}`))
     await this.#guard(`tree ${name}`, async () => {
       for (let seen = 0; !verification.step(); seen = verification.statistics.pages) {
         const pause = this.#advance(verification.statistics.pages - seen)
         if (pause !== undefined) await pause
+        if (isGone()) return
       }
       if (this.#report.problems.length === before) this.#owners.ownTree(tree.root, tree.tree)
     })
@@ -118,19 +111,23 @@ class Checker {
   }
 
   async #checkTable(table: TableStore): Promise<void> {
-    const clustered = await this.#checkTree(`of table '${table.name}'`, () => table.clustered)
-    const rows = await this.#checkRows(table)
+    const rowTree = table.clustered
+    const isGone = (): boolean => table.dropped || table.clustered !== rowTree
+    const clustered = await this.#checkTree(`of table '${table.name}'`, rowTree, isGone)
+    if (isGone()) return
+    const rows = await this.#checkRows(table, isGone)
     const indexes: CheckedTable['indexes'] = []
     for (const index of table.indexes) {
-      if (table.dropped) return
-      const tree = await this.#checkTree(`of index '${index.definition.name}' of table '${table.name}'`, () => index.tree)
+      const tree = await this.#checkTree(`of index '${index.definition.name}' of table '${table.name}'`, index.tree, () => index.dropped)
+      // One that is being built lacks entries.
+      if (index.dropped || index.build !== undefined) continue
       indexes.push({ name: index.definition.name, entries: await this.#checkEntries(table, index), ...tree })
     }
     if (table !== this.#engine.catalog.table) this.#report.tables.push({ name: table.name, rows, ...clustered, indexes })
   }
 
   /** Every live row has its entries. Returns their number. */
-  async #checkRows(table: TableStore): Promise<number> {
+  async #checkRows(table: TableStore, isGone: () => boolean): Promise<number> {
     const { pager } = this.#engine
     const cursor = new TreeCursor(table.clustered)
     let rows = 0
@@ -149,7 +146,7 @@ class Checker {
       })
       const pause = this.#advance(1 / ROWS_PER_PAGE)
       if (pause !== undefined) await pause
-      if (table.dropped) return rows
+      if (isGone()) return rows
       pager.beginOperation()
       cursor.resume()
       more = cursor.next()
@@ -163,6 +160,7 @@ class Checker {
     cursor.resume()
     const row = reader.decodeRecord(table, cursor.valueOffset, cursor.valueOffset + cursor.valueLength)
     for (const index of table.indexes) {
+      if (index.build !== undefined) continue
       index.encodeEntry(row, this.#key, this.#entry)
       pager.beginOperation()
       const found = index.tree.find(this.#entry.bytes, this.#entry.length)
@@ -199,7 +197,7 @@ class Checker {
       if (pause !== undefined) {
         cursor.hold()
         await pause
-        if (table.dropped) return entries
+        if (index.dropped) return entries
         pager.beginOperation()
         cursor.resume()
       }

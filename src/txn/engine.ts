@@ -16,6 +16,7 @@ import { Rollback } from './rollback.js'
 import { RowLocks } from './row-locks.js'
 import type { RowReader } from './row-reader.js'
 import { RowWriter } from './row-writer.js'
+import { Schema } from './schema.js'
 import type { TableStore } from './table-store.js'
 import { type IsolationLevel, type Trx, TrxState, type UndoMark } from './trx.js'
 import type { TrxSystem } from './trx-system.js'
@@ -60,6 +61,7 @@ export class Engine {
   readonly writer: RowWriter
   readonly rowLocks: RowLocks
   readonly catalog: Catalog
+  readonly schema: Schema
   readonly checkpoints: CheckpointDriver
   readonly purging: PurgeDriver
   readonly #rollback: Rollback
@@ -81,6 +83,7 @@ export class Engine {
     this.system = parts.system
     this.reader = parts.reader
     this.catalog = parts.catalog
+    this.schema = new Schema(this.pager, this.system, this.reader, this.catalog)
     this.rowLocks = new RowLocks(this.pager, this.system)
     this.rowLocks.locks.isTable = (name) => this.catalog.tableByName(name) !== undefined
     this.writer = new RowWriter(this.pager, this.system, this.reader, this.rowLocks)
@@ -267,9 +270,11 @@ export class Engine {
   #logCounters(): boolean {
     if (this.#movedCounters.length === 0 || this.wal === undefined || this.wal.poisoned) return false
     for (let table = this.#movedCounters.at(-1); table !== undefined; table = this.#movedCounters.at(-1)) {
-      const record = encodeCounter(table.id, table.restartCounter)
-      this.wal.append(LogKind.Counter, record, 0, record.length)
-      this.storeCounter(table)
+      if (!table.dropped) {
+        const record = encodeCounter(table.id, table.restartCounter)
+        this.wal.append(LogKind.Counter, record, 0, record.length)
+        this.storeCounter(table)
+      }
       this.#movedCounters.pop()
     }
     return true

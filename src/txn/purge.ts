@@ -6,10 +6,16 @@ import { Clustered, Entry, entryFlags, Flag, OverflowRef, trxIdAt } from './reco
 import type { StoreDirectory } from './rollback.js'
 import type { RowLocks } from './row-locks.js'
 import type { TableStore } from './table-store.js'
+import type { TreeRemoval } from './tree-removal.js'
 import type { TrxSystem } from './trx-system.js'
 import { UndoHeader, UndoKind, UndoPage } from './undo-format.js'
 import type { UndoLogState } from './undo-log.js'
 import { UndoReader } from './undo-reader.js'
+
+/** The stores that undo records speak of, and the work of freeing a tree; undefined for what is gone. */
+export interface PurgeDirectory extends StoreDirectory {
+  removal(tree: TreeId, ownsChains: boolean): TreeRemoval | undefined
+}
 
 /**
  * Purge follows the history, oldest commit first, and removes what no view can need any more (D7).
@@ -19,13 +25,17 @@ import { UndoReader } from './undo-reader.js'
  * G2. A marked record is removed only if it still carries the roll pointer of the very undo record that marked it; a marked entry
  *     only if it still carries that transaction's id. Otherwise somebody has used it since, and it is theirs.
  * G3. A chain freed from an undo record is struck out of it in the same turn: purge may be repeated after a crash.
+ * G4. A dropped tree is freed step by step, where its turn comes in the history: nothing older speaks of it any more. A tree that is
+ *     gone has been freed before.
  */
 export class Purge {
   readonly #store: PageStore
   readonly #system: TrxSystem
-  readonly #directory: StoreDirectory
+  readonly #directory: PurgeDirectory
   readonly #rowLocks: RowLocks
   readonly #record: UndoReader
+  /** The tree of the record looked at last, while it is being freed (G4). */
+  #removal: TreeRemoval | undefined
   readonly #log: UndoLogState & { closesPage: boolean } = {
     trxId: 0 as UndoLogState['trxId'],
     firstPage: NO_PAGE,
@@ -38,7 +48,7 @@ export class Purge {
   #page: PageId = NO_PAGE
   #offset = 0
 
-  constructor(store: PageStore, system: TrxSystem, directory: StoreDirectory, rowLocks: RowLocks) {
+  constructor(store: PageStore, system: TrxSystem, directory: PurgeDirectory, rowLocks: RowLocks) {
     this.#store = store
     this.#system = system
     this.#directory = directory
@@ -52,11 +62,13 @@ export class Purge {
     return history.length > 0 && history.commitNumberAt(0) < this.#system.purgeLimit
   }
 
-  /** Looks at up to `records` undo records. */
+  /** Looks at up to `records` undo records, or frees as many pages or leaves. */
   step(records: number): void {
     for (let count = 0; count < records && this.hasWork; count++) {
       this.#store.beginOperation()
-      if (this.#page === NO_PAGE) this.#beginLog()
+      if (this.#removal !== undefined) {
+        if (this.#removal.step()) this.#removal = undefined
+      } else if (this.#page === NO_PAGE) this.#beginLog()
       else if (this.#page === this.#log.lastPage && this.#offset === this.#log.lastOffset) this.#endLog()
       else {
         this.#advance()
@@ -111,6 +123,10 @@ export class Purge {
       }
       case UndoKind.EntryMark:
         this.#removeEntry()
+        break
+      case UndoKind.DropIndexTree:
+      case UndoKind.DropRowTree:
+        this.#removal = this.#directory.removal(record.owner as TreeId, record.kind === UndoKind.DropRowTree)
         break
       default:
     }

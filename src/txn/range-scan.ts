@@ -1,3 +1,4 @@
+import { TableChangedError } from '../base/errors.js'
 import type { PageId } from '../base/ids.js'
 import { decodeCompound, decodeKey, KeyBuffer } from '../codec/key-encoding.js'
 import { forgetTexts } from '../codec/string-reading.js'
@@ -5,7 +6,7 @@ import { Page } from '../storage/page-format.js'
 import type { PageStore } from '../storage/page-store.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
 import { Entry, entryKeyLength } from './record-format.js'
-import { decodeTableKey, type RowReader, type Visibility } from './row-reader.js'
+import { decodeTableKey, mustShow, type RowReader, type Visibility } from './row-reader.js'
 import type { IndexStore, TableStore } from './table-store.js'
 
 /** What a scan delivers. */
@@ -60,6 +61,7 @@ export class RangeScan {
     want: Want,
     view: Visibility,
   ) {
+    mustShow(view, table, index)
     this.#store = store
     this.#reader = reader
     this.#table = table
@@ -156,6 +158,7 @@ export class RangeScan {
   #place(): boolean {
     const cursor = this.#cursor
     const { lower, lowerLength, upper, upperLength } = this.#range
+    this.#mustBeThere()
     this.#store.beginOperation()
     this.#leaf = 0
     if (this.#begun) {
@@ -167,6 +170,13 @@ export class RangeScan {
     if (this.#reverse) placed = upperLength < 0 ? cursor.last() : cursor.seekBefore(upper, upperLength)
     else placed = lowerLength < 0 ? cursor.first() : cursor.seek(lower, lowerLength)
     return placed && this.#isInside()
+  }
+
+  /** A schema change between two batches: what is left of the tree is about to be freed, and no view shows what came in its place. */
+  #mustBeThere(): void {
+    const table = this.#table
+    if (this.#index === undefined ? table.dropped || table.clustered !== this.#cursor.tree : this.#index.dropped)
+      throw new TableChangedError(table.name)
   }
 
   #move(): boolean {

@@ -139,10 +139,8 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
     catalog.load(reader, false)
   }
   const end = await replayLog(engine, found, superblock, options)
-  engine.change(() => {
-    catalog.dropOrphans()
-    recordOwner(catalog.meta, (pager.completed + 1) as CheckpointNumber, token)
-  })
+  await dropOrphans(engine)
+  engine.change(() => recordOwner(catalog.meta, (pager.completed + 1) as CheckpointNumber, token))
   options.onProgress?.({ phase: 'writing a checkpoint', done: 0 })
   const startLog = (): WriteAheadLog => {
     const wal = found.startNew(end)
@@ -239,9 +237,20 @@ async function replayLog(engine: Engine, found: FoundLog, superblock: Superblock
   const { system } = engine
   system.nextTrxId = Math.max(system.nextTrxId, replay.highestTrxId + 1) as TrxId
   if (system.active.size === 0) system.oldestActive = system.nextTrxId
-  for (const table of engine.catalog.tables()) if (table.restartCounter > 1) engine.storeCounter(table)
+  for (const table of engine.catalog.tables()) if (table.definition.autoIncrement) engine.storeCounter(table)
   assert(reader.tail !== undefined, 'the log was read to its end')
   return reader.tail
+}
+
+/** Trees that the schema does not name, as the log has left it; no view is open, so there is nothing to wait for. */
+async function dropOrphans(engine: Engine): Promise<void> {
+  for (const tree of engine.catalog.orphans()) {
+    const removal = engine.catalog.removal(tree, true)
+    if (removal === undefined) continue
+    for (let steps = 1; !engine.change(() => removal.step()); steps++) {
+      if (steps % PAGES_PER_SLICE === 0) await engine.environment.clock.macrotask()
+    }
+  }
 }
 
 function readNumber(bytes: Uint8Array, at: number): number {
@@ -282,4 +291,5 @@ function lostCheckpoint(file: File, used: Superblock, number: CheckpointNumber):
 }
 
 const UNDO_PER_SLICE = 1000
+const PAGES_PER_SLICE = 256
 const BYTES_PER_SLICE = 1 << 20

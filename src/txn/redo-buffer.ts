@@ -41,6 +41,13 @@ export class RedoBuffer {
     if (!this.dropped) this.length = length
   }
 
+  /** Gathers nothing from now on: the transaction commits by checkpoint. */
+  drop(): void {
+    this.dropped = true
+    this.length = 0
+    this.bytes = INITIAL
+  }
+
   clear(): void {
     this.length = 0
     this.dropped = false
@@ -80,9 +87,7 @@ export class RedoBuffer {
     const needed = this.length + more
     if (needed <= this.bytes.length) return true
     if (needed > this.#limit) {
-      this.dropped = true
-      this.length = 0
-      this.bytes = INITIAL
+      this.drop()
       return false
     }
     const larger = new Uint8Array(Math.min(Math.max(needed, this.bytes.length * 2, 512), this.#limit))

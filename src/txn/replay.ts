@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js'
 import { NO_PAGE, type PageId, type TableId, type TrxId } from '../base/ids.js'
+import { decodeKey } from '../codec/key-decoding.js'
 import { KeyBuffer } from '../codec/key-encoding.js'
 import type { PageStore } from '../storage/page-store.js'
 import { CATALOG_TABLE, type Catalog } from './catalog.js'
@@ -99,6 +100,7 @@ export class Replay {
       index.encodeEntry(old, key, this.#oldEntry)
       this.#removeEntry(index)
     }
+    if (tableId === CATALOG_TABLE.id) this.#catalog.replayedDelete(decodeKey(bytes, keyStart, keyEnd) as string)
   }
 
   /**

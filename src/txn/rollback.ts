@@ -81,6 +81,9 @@ export class Rollback {
       case UndoKind.Chain:
         freeOverflow(this.#store, record.owner as PageId)
         break
+      case UndoKind.DropIndexTree:
+      case UndoKind.DropRowTree:
+        break
       default:
         assert(false, `an undo record of unknown kind ${record.kind}`)
     }
@@ -117,12 +120,15 @@ export class Rollback {
     )
     const wasDeleted = kind === UndoKind.EntryRevive && (entryFlags(imageWords[Entry.Word / 4]) & Flag.Deleted) !== 0
     if (kind === UndoKind.EntryInsert || (wasDeleted && this.#isPurged(trxIdAt(imageWords, 0), trx))) {
-      this.#remove(trx, tree)
+      // In an index that is being built nobody locks anything.
+      if (index.build === undefined) this.#remove(trx, tree)
+      else tree.remove()
       return
     }
     store.willChange(tree.base)
     store.u32[tree.valueOffset >> 2] = imageWords[0]
     store.u32[(tree.valueOffset >> 2) + 1] = imageWords[1]
+    if (kind === UndoKind.EntryMark) index.build?.restored()
   }
 
   /**

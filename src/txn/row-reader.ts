@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js'
-import { NextkeyError } from '../base/errors.js'
+import { NextkeyError, TableChangedError } from '../base/errors.js'
 import type { PageId } from '../base/ids.js'
 import { compareBytes, decodeCompound, decodeKey, KeyBuffer } from '../codec/key-encoding.js'
 import { forgetTexts } from '../codec/string-reading.js'
@@ -14,6 +14,12 @@ import { Undo, UndoKind } from './undo-format.js'
 
 /** Which state a read shows: a view; `undefined`, what is committed now; 'newest', committed or not. */
 export type Visibility = ReadView | undefined | 'newest'
+
+/** Raises ERR_TABLE_CHANGED if the view is older than the table or the index: it would show them as if they had always been so. */
+export function mustShow(view: Visibility, table: TableStore, index?: IndexStore): void {
+  if (view === undefined || view === 'newest' || view.commitNumber >= (index ?? table).visibleFrom) return
+  throw new TableChangedError(table.name, index?.definition.name)
+}
 
 /**
  * Consistent reads: they never wait and never block (D6, D10).

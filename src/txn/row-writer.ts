@@ -28,6 +28,7 @@ const EMPTY_KEY = new KeyBuffer()
  *     not with an earlier step (D1). What it needs is saved over the wait, for the scratch is everybody's.
  * W4. Keys, rows and entries are complete before the first step; no user code runs inside.
  * W5. The redo is appended when the row is complete.
+ * W6. An index that is being built takes its steps by rules of its own (IndexBuild).
  *
  * Which locks are taken, and by whom an operation is waited for, is InnoDB's: docs/locking.md: rules S1 and S2 (a row by its key), K (unique keys), L and I (inserts).
  */
@@ -166,6 +167,10 @@ export class RowWriter {
     const value = this.#record(trx, this.image, 0)
     tree.replaceValue(value, this.#valueStart, this.#valueEnd)
     for (const index of table.indexes) {
+      if (index.build !== undefined) {
+        index.build.replace(trx, key, oldRow, row)
+        continue
+      }
       index.encodeEntry(oldRow, key, this.#foundKey)
       index.encodeEntry(row, key, this.#entry)
       if (sameBytes(this.#foundKey, this.#entry)) continue
@@ -214,6 +219,7 @@ export class RowWriter {
 
   /** Adds the row's entry to the index: revives a marked one, or inserts. */
   *#addEntry(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): Steps<void> {
+    if (index.build !== undefined) return index.build.add(trx, this.key, row)
     const store = this.#store
     const entry = this.#entry
     const { tree } = index
@@ -299,6 +305,7 @@ export class RowWriter {
   }
 
   *#markEntry(trx: Trx, table: TableStore, index: IndexStore, oldRow: unknown): Steps<void> {
+    if (index.build !== undefined) return index.build.remove(trx, this.key, oldRow)
     const store = this.#store
     const entry = this.#entry
     const { tree } = index

@@ -1,12 +1,13 @@
 import { assert } from '../base/assert.js'
 import { InvalidArgumentError } from '../base/errors.js'
-import type { TableId, TreeId } from '../base/ids.js'
-import { encodeKey, type KeyBuffer } from '../codec/key-encoding.js'
-import type { KeyPaths } from '../codec/key-path.js'
+import type { CommitNumber, TableId, TreeId } from '../base/ids.js'
+import type { KeyBuffer } from '../codec/key-encoding.js'
+import { KeyPaths } from '../codec/key-path.js'
 import type { ValueCodec } from '../codec/row-codec.js'
 import type { BTree } from '../storage/btree.js'
 import { MAX_ENTRY } from '../storage/slotted-page-layout.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
+import type { IndexBuild } from './index-build.js'
 import { Entry } from './record-format.js'
 
 /** A secondary index as the catalogue has it. */
@@ -16,6 +17,8 @@ export interface IndexDefinition {
   /** Key paths, in order. */
   on: readonly string[]
   unique: boolean
+  /** Made by createIndex() when the table was there: programs that do not name it may open the table. */
+  online?: true
 }
 
 /** A table as the catalogue has it; plain data, stored as JSON. */
@@ -40,30 +43,36 @@ export interface KeyShape {
   readonly name: string
 }
 
-/** A table that is open: its trees, its codec, its counter. */
+/**
+ * A table that is open: its trees, its codec, its counter. It is one object for as long as the table exists: schema changes take
+ * place in it, so that handles and statements that wait go on with what there is then.
+ */
 export class TableStore {
-  readonly definition: TableDefinition
-  readonly clustered: BTree
-  readonly indexes: readonly IndexStore[]
+  definition: TableDefinition
+  clustered: BTree
+  /** Every index that writers keep up to date: those of the definition, and those being built. */
+  indexes: readonly IndexStore[]
   readonly codec: ValueCodec
   /** Null: keys are given beside the rows. */
   readonly keyPaths: KeyPaths | null
-  readonly shape: KeyShape
+  shape: KeyShape
   /** The next auto-increment value. */
   counter = 1
   /** The next one after a restart: beyond every key a row was given, be it undone since (A5). */
   restartCounter = 1
   /** Set when the table is dropped: handles to it are dead. */
   dropped = false
+  /** Views with a lower number are older than the table, or than its last truncation, and may not read it. */
+  visibleFrom: CommitNumber = 0 as CommitNumber
 
-  constructor(definition: TableDefinition, clustered: BTree, indexes: readonly IndexStore[], codec: ValueCodec, keyPaths: KeyPaths | null) {
+  constructor(definition: TableDefinition, clustered: BTree, indexes: readonly IndexStore[], codec: ValueCodec) {
     this.definition = definition
     this.clustered = clustered
     this.indexes = indexes
     this.codec = codec
-    this.keyPaths = keyPaths
     const { key, name } = definition
-    this.shape = { compound: Array.isArray(key), parts: Array.isArray(key) ? key.length : 1, name: `table '${name}'` }
+    this.keyPaths = key === null ? null : KeyPaths.parse(key, `key of table '${name}'`)
+    this.shape = shapeOf(definition)
   }
 
   get id(): TableId {
@@ -74,28 +83,52 @@ export class TableStore {
     return this.definition.name
   }
 
+  /** An index that may be read; one that is being built may not. */
   index(name: string): IndexStore | undefined {
-    return this.indexes.find((index) => index.definition.name === name)
+    return this.indexes.find((index) => index.definition.name === name && index.build === undefined)
   }
+
+  /** Takes over what a schema change has made of it. */
+  redefine(definition: TableDefinition, clustered: BTree, indexes: readonly IndexStore[]): void {
+    this.definition = definition
+    this.clustered = clustered
+    this.indexes = indexes
+    this.shape = shapeOf(definition)
+    for (const index of indexes) index.shape = indexShapeOf(index.definition, definition.name)
+  }
+}
+
+function shapeOf({ key, name }: TableDefinition): KeyShape {
+  return { compound: Array.isArray(key), parts: Array.isArray(key) ? key.length : 1, name: `table '${name}'` }
+}
+
+function indexShapeOf({ name, on }: IndexDefinition, table: string): KeyShape {
+  return { compound: on.length > 1, parts: on.length, name: `index '${name}' of table '${table}'` }
 }
 
 export class IndexStore {
   readonly definition: IndexDefinition
   readonly tree: BTree
   readonly paths: KeyPaths
-  readonly shape: KeyShape
+  shape: KeyShape
   /** For looks within one synchronous step. */
   readonly cursor: TreeCursor
   /** Of the entry that `encodeEntry` made last: length of its index key, and whether a part of it is null. */
   keyLength = 0
   hasNull = false
+  /** Set while the index is being built, and for ever if the building was given up. */
+  build: IndexBuild | undefined
+  /** It was dropped, or its table was, or truncated: whoever was reading it must stop. */
+  dropped = false
+  /** Views with a lower number are older than the index, and may not read it. */
+  visibleFrom: CommitNumber = 0 as CommitNumber
 
-  constructor(definition: IndexDefinition, tree: BTree, paths: KeyPaths, table: string) {
+  constructor(definition: IndexDefinition, tree: BTree, table: string) {
     this.definition = definition
-    this.shape = { compound: definition.on.length > 1, parts: definition.on.length, name: `index '${definition.name}' of table '${table}'` }
+    this.shape = indexShapeOf(definition, table)
     this.tree = tree
     this.cursor = new TreeCursor(tree)
-    this.paths = paths
+    this.paths = KeyPaths.parse([...definition.on], this.shape.name)
   }
 
   /**
@@ -116,10 +149,4 @@ export class IndexStore {
     }
     assert(this.keyLength <= 2048, 'an index key passed the key limit')
   }
-}
-
-/** Encodes an out-of-line key. */
-export function encodePlainKey(key: unknown, target: KeyBuffer): void {
-  target.reset()
-  encodeKey(key, target)
 }

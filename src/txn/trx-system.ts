@@ -122,6 +122,11 @@ export class TrxSystem {
     this.views.remove(view)
   }
 
+  /** A number above that of every view there is, and not above that of any to come. */
+  nextGeneration(): CommitNumber {
+    return ++this.nextCommitNumber as CommitNumber
+  }
+
   /** Commits below this number are visible to every view. */
   get purgeLimit(): CommitNumber {
     return this.views.first?.commitNumber ?? this.nextCommitNumber

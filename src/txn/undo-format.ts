@@ -15,7 +15,7 @@
  * Any other record:
  *   0  u16  length           2  u8  UndoKind            3  u8  0
  *   4  u32  previous record of the transaction: page    8  u32 offset
- *  12  u32  table id (clustered kinds), tree id (entry kinds) or first extent page (Chain)
+ *  12  u32  table id (clustered kinds), tree id (entry and tree kinds) or first extent page (Chain)
  *  16  u16  key length      18  u16 image length
  *  20  …    key, padded to 4; image
  */
@@ -65,4 +65,8 @@ export const enum UndoKind {
   EntryRevive = 7,
   /** An overflow chain was written; the record that will refer to it comes later. */
   Chain = 8,
+  /** A secondary index was dropped. Undo: nothing, its pages are as they were. Purge: free its tree. */
+  DropIndexTree = 9,
+  /** The same for the tree of a table's rows, some of which own overflow chains. */
+  DropRowTree = 10,
 }
