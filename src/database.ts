@@ -5,12 +5,18 @@ import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import { OrderedList } from './base/ordered-list.js'
 import { type CompactReport, compact } from './compact.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
+import { type FreezeOptions, freeze } from './freeze.js'
 import { insertOptions } from './insert-options.js'
 import { describeTransaction, type Lock, listLocks, lockNames, type TransactionInfo } from './introspection.js'
 import { warnOfLeaks } from './leaks.js'
 import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
+import { LockResult } from './lock/lock-request.js'
+import { MetadataLock } from './lock/metadata-modes.js'
+import { LockedTables, type LockTablesOptions, type TablesToLock } from './locked-tables.js'
 import { checkLongWork, type LongWorkOptions, longWorkHooks } from './long-work.js'
+import { BEGIN_OPTIONS, runManaged, type Work } from './managed-transaction.js'
+import { listMetadataLocks, type MetadataLockInfo } from './metadata.js'
 import { ISOLATION_LEVELS, type OpenOptions, type ResolvedOptions, recoveryOptions, resolveOptions } from './options.js'
 import { type Environment, systemEnvironment } from './platform/environment.js'
 import type { Range } from './range.js'
@@ -32,6 +38,7 @@ import type { Want } from './txn/range-scan.js'
 import { openEngine } from './txn/recovery.js'
 import type { Steps } from './txn/row-locks.js'
 import type { TableStore } from './txn/table-store.js'
+import { TableUse } from './txn/table-use.js'
 import type { Trx } from './txn/trx.js'
 import { type WaitOptions, Waits } from './waits.js'
 
@@ -87,6 +94,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly waits: Waits
   /** @internal */
   readonly schemaChanges: SchemaChanges
+  /** @internal */
+  readonly tableUse: TableUse
   readonly #lock: DirectoryLock | undefined
   readonly #handles: Map<TableStore, Table> = new Map()
   readonly #transactions: OrderedList<TransactionCore> = new OrderedList()
@@ -109,6 +118,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.reads = new Reads(engine)
     this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock)
     this.schemaChanges = new SchemaChanges(this)
+    this.tableUse = new TableUse(engine.rowLocks)
     const { graph } = engine.rowLocks.locks
     graph.names = lockNames(engine)
     // Listeners run when the lock system is done.
@@ -188,33 +198,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
    * Runs the function in a transaction, which is committed when it returns and rolled back when it throws. With `retries`, a
    * retryable error (deadlock, conflict) starts it anew, with a new transaction object, after a pause that grows.
    */
-  async transaction<T>(work: (tx: Transaction) => Promise<T> | T, options: ManagedTransactionOptions = {}): Promise<T> {
-    this.mustBeOpen()
-    checkTransactionOptions(options, MANAGED_OPTIONS, ISOLATION_LEVELS)
-    const { retries = 0, signal } = options
-    for (let attempt = 0; ; attempt++) {
-      signal?.throwIfAborted()
-      try {
-        return await this.#attempt(work, options, signal)
-      } catch (error) {
-        if (attempt >= retries || !(error instanceof NextkeyError && error.retryable)) throw error
-        await this.#backOff(attempt)
-      }
-    }
-  }
-
-  async #attempt<T>(work: (tx: Transaction) => Promise<T> | T, options: TransactionOptions, signal: AbortSignal | undefined): Promise<T> {
-    const core = new TransactionCore(this, options, signal)
-    const tx = new Transaction(core)
-    try {
-      const result = await work(tx)
-      signal?.throwIfAborted()
-      await tx.commit()
-      return result
-    } catch (error) {
-      core.rollback('was rolled back because its function threw')
-      throw error
-    }
+  async transaction<T>(work: Work<T>, options: ManagedTransactionOptions = {}): Promise<T> {
+    return runManaged(this, (own, signal) => new TransactionCore(this, own, signal), work, options)
   }
 
   /** Runs the function in a transaction within this call: the fastest form. It must not be async. */
@@ -231,6 +216,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
         )
       }
       core.mustBeOpen()
+      if (this.tableUse.mustAskToCommit(core.trx)) this.tableUse.askToCommit(core.trx).next()
       core.end('was committed')
       if (this.engine.isBig(core.trx)) this.engine.commitByCheckpointSync(core.trx)
       else this.engine.wal?.commitDurabilitySync(this.engine.commit(core.trx))
@@ -288,13 +274,14 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   /** @internal One statement as a transaction of its own. */
-  async autocommit<T>(statement: (trx: Trx) => Steps<T>): Promise<T> {
+  async autocommit<T>(table: object, statement: (trx: Trx) => Steps<T>): Promise<T> {
     this.mustBeOpen()
     const trx = this.engine.begin(this.options.isolation)
     this.engine.pager.beginOperation()
     let result: T
     try {
-      const steps = statement(trx)
+      const use = this.tableUse.try(trx, this.storeOf(table), MetadataLock.SW)
+      const steps = use <= LockResult.AlreadyHeld ? statement(trx) : this.tableUse.before(trx, () => this.storeOf(table), use, statement)
       const first = this.statements.begin(steps)
       if (first.done === true) result = first.value
       else {
@@ -366,6 +353,30 @@ export class Database extends EventEmitter<DatabaseEvents> {
       const loop = new LoopView(this.engine, this.engine.system.openView(0 as never))
       return { view: loop.view, check: () => this.mustBeOpen(), release: () => loop.release() }
     })
+  }
+
+  // ── coarse locks ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Locks tables until they are unlocked, whatever the transactions under the locks do (LOCK TABLES). Waits for open transactions on them.
+   * Raises ERR_LOCK_WAIT_TIMEOUT, ERR_DEADLOCK, ERR_NO_SUCH_TABLE, ERR_ABORTED.
+   */
+  lockTables(tables: TablesToLock, options: LockTablesOptions = {}): Promise<LockedTables> {
+    return LockedTables.lock(this, tables, options)
+  }
+
+  /**
+   * Runs the function while nobody changes anything (FLUSH TABLES WITH READ LOCK): statements that change rows, commits of transactions
+   * that have, and schema changes wait; reads go on. The function must not wait for any of them: it would wait for itself.
+   * Raises ERR_LOCK_WAIT_TIMEOUT, ERR_DEADLOCK, ERR_ABORTED, and whatever the function does.
+   */
+  freeze<T>(work: () => Promise<T> | T, options: FreezeOptions = {}): Promise<T> {
+    return freeze(this, work, options)
+  }
+
+  /** Every metadata lock held or waited for. */
+  metadataLocks(): MetadataLockInfo[] {
+    return listMetadataLocks(this.engine)
   }
 
   // ── the whole database ────────────────────────────────────────────────────────────────────────────────────────────
@@ -476,12 +487,6 @@ export class Database extends EventEmitter<DatabaseEvents> {
     return this.engine.checkpoints.overdue() ?? this.#turns.next()
   }
 
-  async #backOff(attempt: number): Promise<void> {
-    const { clock } = this.engine.environment
-    const delay = Math.min(LONGEST_BACK_OFF, 2 ** attempt)
-    await new Promise<void>((resolve) => clock.setTimer(delay, resolve, true))
-  }
-
   /** @internal Whatever close() waits for. */
   async track<T>(work: Promise<T>): Promise<T> {
     this.#working.add(work)
@@ -492,7 +497,3 @@ export class Database extends EventEmitter<DatabaseEvents> {
     }
   }
 }
-
-const BEGIN_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly'])
-const MANAGED_OPTIONS: ReadonlySet<string> = new Set(['isolation', 'snapshotNow', 'readOnly', 'retries', 'signal'])
-const LONGEST_BACK_OFF = 100

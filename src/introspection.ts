@@ -16,6 +16,7 @@ import type { Trx } from './txn/trx.js'
 export interface Lock {
   /** `tx.id` of the transaction. */
   transaction: number
+  /** Of a metadata lock on a scope: 'GLOBAL', 'COMMIT' or 'TABLE LOCKS'. */
   table: string
   /** 'PRIMARY' or a secondary index; undefined for table locks. */
   index: string | undefined
@@ -86,7 +87,7 @@ function describeLock(engine: Engine, info: LockInfo): Lock {
   const table = info.table === null ? place?.table : catalog.tableById(info.table)
   return {
     transaction: info.owner.id,
-    table: table?.name ?? '',
+    table: info.object ?? table?.name ?? '',
     index: place === undefined ? undefined : (place.index?.definition.name ?? 'PRIMARY'),
     ...(info.key === null || place === undefined
       ? { key: undefined, primaryKey: undefined }

@@ -43,6 +43,14 @@ export class SchemaLocks implements Disposable {
     await this.#lock(this.#locks.metadataObject(name), lock)
   }
 
+  /** The same for a table of a handle, by the name it has when the lock is granted. Raises ERR_NO_SUCH_TABLE if it was dropped meanwhile. */
+  async lockTable(table: object, lock: MetadataLock): Promise<void> {
+    for (let name = ''; name !== this.#db.storeOf(table).name; ) {
+      name = this.#db.storeOf(table).name
+      await this.lock(name, lock)
+    }
+  }
+
   /** The same for one of the scopes. */
   async lockScope(scope: Scope, lock: MetadataLock): Promise<void> {
     await this.#lock(scope, lock)

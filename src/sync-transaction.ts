@@ -1,9 +1,11 @@
 import { LockNotAvailableError } from './base/errors.js'
+import { MetadataLock } from './lock/metadata-modes.js'
 import type { Results } from './results.js'
 import type { InsertOptions, Row, Table } from './table.js'
 import type { LockOptions, Savepoint, TransactionCore, TransactionRange } from './transaction-core.js'
 import { Want } from './txn/range-scan.js'
 import type { Steps } from './txn/row-locks.js'
+import type { Use } from './txn/table-use.js'
 
 /** The synchronous form: everything happens in the call, and what would have to wait throws ERR_LOCK_NOT_AVAILABLE. */
 export class SyncTransaction {
@@ -16,7 +18,7 @@ export class SyncTransaction {
   }
 
   get<R>(table: Table<R>, key: unknown, options: LockOptions = {}): R | undefined {
-    return this.#run(() => this.#core.get(table, key, options)) as R | undefined
+    return this.#run(() => this.#core.get(table, key, options), table, this.#core.useOf(options)) as R | undefined
   }
 
   has<R>(table: Table<R>, key: unknown, options: LockOptions = {}): boolean {
@@ -42,33 +44,33 @@ export class SyncTransaction {
   insert<R>(table: Table<R>, row: Row<R>, options?: InsertOptions<R>): unknown
   insert<R>(table: Table<R>, key: unknown, value: R, options?: InsertOptions<R>): unknown
   insert(table: object, ...args: unknown[]): unknown {
-    return this.#run(() => this.#core.insert(table, args))
+    return this.#run(() => this.#core.insert(table, args), table, MetadataLock.SW)
   }
 
   insertMany<R>(table: Table<R>, rows: Iterable<Row<R>>, options?: InsertOptions<R>): unknown[] {
-    return this.#run(() => this.#core.insertMany(table, rows, options))
+    return this.#run(() => this.#core.insertMany(table, rows, options), table, MetadataLock.SW)
   }
 
   put<R>(table: Table<R>, row: Row<R>): unknown
   put<R>(table: Table<R>, key: unknown, value: R): unknown
   put(table: object, ...args: unknown[]): unknown {
-    return this.#run(() => this.#core.put(table, args))
+    return this.#run(() => this.#core.put(table, args), table, MetadataLock.SW)
   }
 
   update<R>(table: Table<R>, key: unknown, change: Partial<R> | ((row: R) => R)): boolean {
-    return this.#run(() => this.#core.update(table, key, change as object, {}))
+    return this.#run(() => this.#core.update(table, key, change as object, {}), table, MetadataLock.SW)
   }
 
   delete<R>(table: Table<R>, key: unknown): boolean {
-    return this.#run(() => this.#core.delete(table, key, {}))
+    return this.#run(() => this.#core.delete(table, key, {}), table, MetadataLock.SW)
   }
 
   updateRange<R>(table: Table<R>, range: TransactionRange, change: (row: R) => R): number {
-    return this.#run(() => this.#core.updateRange(table, range, change as (row: never) => unknown, {}))
+    return this.#run(() => this.#core.updateRange(table, range, change as (row: never) => unknown, {}), table, MetadataLock.SW)
   }
 
   deleteRange<R>(table: Table<R>, range: TransactionRange): number {
-    return this.#run(() => this.#core.deleteRange(table, range, {}))
+    return this.#run(() => this.#core.deleteRange(table, range, {}), table, MetadataLock.SW)
   }
 
   savepoint(): Savepoint {
@@ -81,14 +83,16 @@ export class SyncTransaction {
 
   #results<T>(table: object, range: TransactionRange, options: LockOptions, want: Want): Results<T> {
     const mode = this.#core.lockMode(options)
-    if (mode === undefined) return this.#core.results<T>(table, range, want)
-    const target = this.#core.target(table, range, options)
-    const rows = this.#run(() => this.#core.db.statements.collect(this.#core.trx, target, mode, want)) as T[]
+    const core = this.#core
+    if (mode === undefined) return this.#run(() => core.read<T>(table, range, want), table)
+    const { statements } = core.db
+    const collect = (): Steps<unknown[]> => statements.collect(core.trx, core.target(table, range, options), mode, want)
+    const rows = this.#run(collect, table, core.useOf(options)) as T[]
     return Object.assign(rows[Symbol.iterator](), { toArray: () => rows }) as never
   }
 
-  #run<T>(work: () => Steps<T>): T {
-    const next = this.#core.statement(work).next()
+  #run<T>(work: () => Steps<T>, table?: object, use?: Use): T {
+    const next = this.#core.statement(work, undefined, table, use).next()
     this.#core.db.engine.checkpoints.advanceIfOverdue()
     if (next.done !== true) throw new LockNotAvailableError()
     return next.value

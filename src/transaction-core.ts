@@ -2,11 +2,14 @@ import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import { KeyBuffer } from './codec/key-encoding.js'
 import type { Database } from './database.js'
 import { insertOptions } from './insert-options.js'
-import { LockMode, TableLock } from './lock/lock-modes.js'
-import type { LockRequest } from './lock/lock-request.js'
+import { LockMode } from './lock/lock-modes.js'
+import type { LockOwner } from './lock/lock-owner.js'
+import { type LockRequest, LockResult } from './lock/lock-request.js'
+import { MetadataLock } from './lock/metadata-modes.js'
 import { encodeRange, type Range } from './range.js'
 import type { Results } from './results.js'
 import { encodeTableKey, type Target } from './statements.js'
+import { TransactionTableLocks } from './transaction-table-locks.js'
 import { StatementValues } from './txn/auto-increment.js'
 import type { LockRange } from './txn/locking-scan.js'
 import { Want } from './txn/range-scan.js'
@@ -14,6 +17,7 @@ import type { ReadView } from './txn/read-view.js'
 import type { Steps } from './txn/row-locks.js'
 import type { Visibility } from './txn/row-reader.js'
 import type { IndexStore, TableStore } from './txn/table-store.js'
+import type { Use } from './txn/table-use.js'
 import { type IsolationLevel, markOf, type Trx, TrxState, type UndoMark } from './txn/trx.js'
 import { policyOf, type WaitOption } from './wait-option.js'
 
@@ -50,6 +54,8 @@ export interface Savepoint {
   readonly mark: UndoMark
   /** The transaction had done nothing yet: neither locked, nor written, nor read. */
   readonly atBeginning: boolean
+  /** The metadata locks it held. */
+  readonly metadata: readonly number[]
   readonly number: number
 }
 
@@ -63,6 +69,7 @@ export class TransactionCore {
   readonly readOnly: boolean
   readonly signal: AbortSignal | undefined
   readonly #isolation: IsolationLevel
+  #tableLocks: TransactionTableLocks | undefined
   /** Said to whoever uses the transaction after its end. */
   ended: string | undefined
   /** Its neighbours among the open ones. */
@@ -72,12 +79,13 @@ export class TransactionCore {
   /** Without those that a rollback to an earlier one has undone. */
   #validSavepoints: Savepoint[] = []
 
-  constructor(db: Database, options: TransactionOptions, signal?: AbortSignal) {
+  /** @param owner Whose metadata locks are the transaction's too, under LOCK TABLES. */
+  constructor(db: Database, options: TransactionOptions, signal?: AbortSignal, owner?: LockOwner) {
     this.db = db
     this.signal = signal
     this.readOnly = options.readOnly === true
     this.#isolation = options.isolation ?? db.options.isolation
-    this.trx = db.engine.begin(this.#isolation)
+    this.trx = db.engine.begin(this.#isolation, owner)
     // Below REPEATABLE READ a view is for one statement.
     if (options.snapshotNow === true && this.trx.takesGapLocks) this.trx.view = db.engine.system.openView(this.trx.trxId)
     db.register(this)
@@ -98,18 +106,22 @@ export class TransactionCore {
   }
 
   /**
-   * One statement, atomic. A deadlock or a conflict ends the transaction; whatever else is raised undoes the statement alone. With
-   * 'nowait', nothing in it waits: for a row, a gap, an index entry or the table.
+   * One statement, atomic, and under the metadata lock for what it does to the table. A deadlock or a conflict ends the transaction;
+   * whatever else is raised undoes the statement alone. With 'nowait', nothing in it waits: for a row, a gap, an index entry or the table.
    */
-  *statement<T>(work: () => Steps<T>, wait?: WaitOption['wait']): Steps<T> {
+  *statement<T>(work: () => Steps<T>, wait?: WaitOption['wait'], table?: object, use: Use = MetadataLock.SR): Steps<T> {
     this.mustBeOpen()
-    if (this.#isolation === 'snapshot') this.visibility()
     const { trx } = this
     const { statements } = this.db
     const { mayWait } = trx
     if (wait === 'nowait') trx.mayWait = false
     const mark = statements.mark(trx)
     try {
+      if (table !== undefined) {
+        const result = this.db.tableUse.try(trx, this.db.storeOf(table), use)
+        if (result > LockResult.AlreadyHeld) yield* this.db.tableUse.wait(trx, () => this.db.storeOf(table), use, result)
+      }
+      if (this.#isolation === 'snapshot') this.visibility()
       const result = yield* work()
       this.db.engine.payDebts()
       return result
@@ -119,6 +131,7 @@ export class TransactionCore {
       throw error
     } finally {
       statements.end(trx)
+      if (trx.streams === 0) this.db.tableUse.endStatement(trx)
       trx.mayWait = mayWait
       if (this.#isolation === 'read-committed' && this.trx.view !== undefined) {
         this.db.engine.system.closeView(this.trx.view)
@@ -203,10 +216,17 @@ export class TransactionCore {
     return this.db.statements.deleteRange(this.trx, this.target(table, range, options))
   }
 
+  /** LOCK TABLES within the transaction: the metadata lock first, which waits, then the table's lock, which then need not. */
   *lockTable(table: object, mode: 'read' | 'write'): Steps<void> {
     if (mode !== 'read' && mode !== 'write')
       throw new InvalidArgumentError(`a table is locked for 'read' or 'write', not ${describe(mode)}`)
-    yield* this.db.engine.rowLocks.table(this.trx, this.db.storeOf(table).id, mode === 'read' ? TableLock.S : TableLock.X)
+    this.#tableLocks ??= new TransactionTableLocks(this.db, this.trx)
+    yield* this.#tableLocks.lock(table, mode)
+  }
+
+  *unlockTables(): Steps<void> {
+    yield* NO_WAITS
+    this.#tableLocks?.unlock()
   }
 
   target(table: object, range: TransactionRange, options: WaitOption): Target {
@@ -222,6 +242,17 @@ export class TransactionCore {
       policy: policyOf(options),
       limit: bounds.limit ?? Number.POSITIVE_INFINITY,
     }
+  }
+
+  /** The same as a statement: it makes the table the transaction's. */
+  *read<R>(table: object, range: TransactionRange, want: Want): Steps<Results<R>> {
+    yield* NO_WAITS
+    return this.results(table, range, want)
+  }
+
+  /** What a read does to its table. */
+  useOf({ lock }: LockOptions): Use {
+    return lock === 'update' ? MetadataLock.SW : MetadataLock.SR
   }
 
   results<R>(table: object, range: TransactionRange, want: Want): Results<R> {
@@ -249,7 +280,8 @@ export class TransactionCore {
     this.mustBeOpen()
     const { view, owner, hasLog } = this.trx
     const atBeginning = view === undefined && owner.slot === 0 && !hasLog
-    const savepoint: Savepoint = { mark: markOf(this.trx), atBeginning, number: ++this.#savepoints }
+    const metadata = this.db.engine.rowLocks.locks.metadataMark(owner)
+    const savepoint: Savepoint = { mark: markOf(this.trx), atBeginning, metadata, number: ++this.#savepoints }
     this.#validSavepoints.push(savepoint)
     return savepoint
   }
@@ -261,8 +293,12 @@ export class TransactionCore {
       throw new NextkeyError('ERR_NO_SUCH_SAVEPOINT', 'the savepoint is not of this transaction, or an earlier rollback has undone it')
     }
     this.#validSavepoints.length = at + 1
-    if (savepoint.atBeginning) this.db.engine.restart(this.trx)
-    else this.db.engine.undoTo(this.trx, savepoint.mark)
+    const { engine } = this.db
+    if (savepoint.atBeginning) engine.restart(this.trx)
+    else {
+      engine.undoTo(this.trx, savepoint.mark)
+      engine.rowLocks.locks.releaseMetadataSince(this.trx.owner, savepoint.metadata)
+    }
     yield* NO_WAITS
   }
 

@@ -1,10 +1,12 @@
 import { NextkeyError } from './base/errors.js'
+import { MetadataLock } from './lock/metadata-modes.js'
 import type { Results } from './results.js'
 import type { InsertOptions, Row, Table } from './table.js'
 import type { LockOptions, Savepoint, TransactionCore, TransactionRange } from './transaction-core.js'
 import { StatementValues } from './txn/auto-increment.js'
 import { Want } from './txn/range-scan.js'
 import type { Steps } from './txn/row-locks.js'
+import type { Use } from './txn/table-use.js'
 import type { WaitOption } from './wait-option.js'
 
 /**
@@ -29,7 +31,7 @@ export class Transaction {
 
   /** The row with this key: as the isolation level shows it, or, with a lock, the newest. */
   get<R>(table: Table<R>, key: unknown, options: LockOptions = {}): Promise<R | undefined> {
-    return this.#run(() => this.#core.get(table, key, options), options) as Promise<R | undefined>
+    return this.#run(() => this.#core.get(table, key, options), options, table, this.#core.useOf(options)) as Promise<R | undefined>
   }
 
   async has<R>(table: Table<R>, key: unknown, options: LockOptions = {}): Promise<boolean> {
@@ -37,7 +39,7 @@ export class Transaction {
   }
 
   count<R>(table: Table<R>, range: TransactionRange = {}): Promise<number> {
-    return this.#run(() => this.#core.count(table, range), {})
+    return this.#run(() => this.#core.count(table, range), {}, table)
   }
 
   /** Rows of a range, by the primary key or an index: from one view, or, with a lock, the newest. */
@@ -57,12 +59,12 @@ export class Transaction {
   insert<R>(table: Table<R>, row: Row<R>, options?: InsertOptions<R>): Promise<unknown>
   insert<R>(table: Table<R>, key: unknown, value: R, options?: InsertOptions<R>): Promise<unknown>
   insert(table: object, ...args: unknown[]): Promise<unknown> {
-    return this.#run(() => this.#core.insert(table, args), waitOf(args))
+    return this.#run(() => this.#core.insert(table, args), waitOf(args), table, MetadataLock.SW)
   }
 
   /** Inserts all rows or none, as one statement. Resolves to their keys, as `insert` does to each. */
   insertMany<R>(table: Table<R>, rows: Iterable<Row<R>>, options?: InsertOptions<R>): Promise<unknown[]> {
-    return this.#run(() => this.#core.insertMany(table, rows, options), options ?? {})
+    return this.#run(() => this.#core.insertMany(table, rows, options), options ?? {}, table, MetadataLock.SW)
   }
 
   /** Inserts rows as they come, all or none. What the source does in this transaction happens in between. */
@@ -79,7 +81,7 @@ export class Transaction {
     trx.streams++
     try {
       for await (const row of source) {
-        const key = await this.#run(() => insert(row), options ?? {})
+        const key = await this.#run(() => insert(row), options ?? {}, table, MetadataLock.SW)
         if (key === undefined) continue
         if (count++ === 0) firstKey = key
       }
@@ -87,7 +89,10 @@ export class Transaction {
       if (this.#core.ended === undefined) await this.rollbackTo(mark)
       throw error
     } finally {
-      if (--trx.streams === 0) this.#core.db.statements.autoIncrement.release(trx)
+      if (--trx.streams === 0) {
+        this.#core.db.statements.autoIncrement.release(trx)
+        this.#core.db.tableUse.endStatement(trx)
+      }
     }
     return { count, firstKey }
   }
@@ -95,30 +100,43 @@ export class Transaction {
   put<R>(table: Table<R>, row: Row<R>): Promise<unknown>
   put<R>(table: Table<R>, key: unknown, value: R): Promise<unknown>
   put(table: object, ...args: unknown[]): Promise<unknown> {
-    return this.#run(() => this.#core.put(table, args), {})
+    return this.#run(() => this.#core.put(table, args), {}, table, MetadataLock.SW)
   }
 
   update<R>(table: Table<R>, key: unknown, change: Partial<R> | ((row: R) => R), options: WaitOption = {}): Promise<boolean> {
-    return this.#run(() => this.#core.update(table, key, change as object, options), options)
+    return this.#run(() => this.#core.update(table, key, change as object, options), options, table, MetadataLock.SW)
   }
 
   delete<R>(table: Table<R>, key: unknown, options: WaitOption = {}): Promise<boolean> {
-    return this.#run(() => this.#core.delete(table, key, options), options)
+    return this.#run(() => this.#core.delete(table, key, options), options, table, MetadataLock.SW)
   }
 
   /** Changes every row of the range that matches `where`; resolves to their number. */
   updateRange<R>(table: Table<R>, range: TransactionRange, change: (row: R) => R, options: WaitOption = {}): Promise<number> {
-    return this.#run(() => this.#core.updateRange(table, range, change as (row: never) => unknown, options), options)
+    return this.#run(
+      () => this.#core.updateRange(table, range, change as (row: never) => unknown, options),
+      options,
+      table,
+      MetadataLock.SW,
+    )
   }
 
   /** Deletes every row of the range that matches `where`; resolves to their number. */
   deleteRange<R>(table: Table<R>, range: TransactionRange, options: WaitOption = {}): Promise<number> {
-    return this.#run(() => this.#core.deleteRange(table, range, options), options)
+    return this.#run(() => this.#core.deleteRange(table, range, options), options, table, MetadataLock.SW)
   }
 
-  /** Locks the whole table until the transaction ends: 'read', nobody changes it; 'write', nobody else locks or changes anything in it. */
-  lockTable<R>(table: Table<R>, mode: 'read' | 'write'): Promise<void> {
-    return this.#run(() => this.#core.lockTable(table, mode), {})
+  /**
+   * Locks a whole table until the transaction ends or unlocks it (LOCK TABLES): 'read', nobody changes it; 'write', nobody else locks or
+   * changes anything in it, or reads it in a transaction. Waits for open transactions that are in the way.
+   */
+  lockTable<R>(table: Table<R>, mode: 'read' | 'write', options: { wait?: 'nowait' | number } = {}): Promise<void> {
+    return this.#run(() => this.#core.lockTable(table, mode), options)
+  }
+
+  /** Gives back what `lockTable` has locked. Rows that were read, locked or changed meanwhile stay so to the end of the transaction. */
+  unlockTables(): Promise<void> {
+    return this.#run(() => this.#core.unlockTables(), {})
   }
 
   /** Raises ERR_STATEMENT_PENDING while a statement is under way. */
@@ -146,7 +164,17 @@ export class Transaction {
         'commit() was called while a statement of the transaction was under way: await every statement; the transaction was rolled back',
       )
     }
+    if (this.#core.db.tableUse.mustAskToCommit(this.#core.trx)) await this.#askToCommit()
     await this.#core.db.commit(this.#core)
+  }
+
+  async #askToCommit(): Promise<void> {
+    try {
+      await this.#run(() => this.#core.db.tableUse.askToCommit(this.#core.trx), {})
+    } catch (error) {
+      this.#core.rollback('was rolled back: it waited in vain for its turn to commit')
+      throw error
+    }
   }
 
   async rollback(): Promise<void> {
@@ -164,15 +192,20 @@ export class Transaction {
   #results<T>(table: object, range: TransactionRange, options: LockOptions, want: Want): AsyncResults<T> {
     this.#core.mustBeOpen()
     const mode = this.#core.lockMode(options)
-    if (mode === undefined) return new AsyncResults(async () => this.#core.results<T>(table, range, want))
-    const target = this.#core.target(table, range, options)
-    const { statements } = this.#core.db
     const core = this.#core
+    if (mode === undefined) return new AsyncResults(() => this.#run(() => core.read<T>(table, range, want), {}, table))
+    const { statements } = core.db
+    const use = core.useOf(options)
     return new AsyncResults(
-      () => this.#run(() => statements.collect(core.trx, target, mode, want), options) as Promise<T[]>,
+      () =>
+        this.#run(() => statements.collect(core.trx, core.target(table, range, options), mode, want), options, table, use) as Promise<T[]>,
       () => {
-        const rows = statements.oneByOne(core.trx, target, mode, want)
-        return () => this.#run(() => rows.next(), options) as Promise<IteratorResult<T, undefined>>
+        let rows: ReturnType<typeof statements.oneByOne> | undefined
+        const next = (): Steps<IteratorResult<unknown, undefined>> => {
+          rows ??= statements.oneByOne(core.trx, core.target(table, range, options), mode, want)
+          return rows.next()
+        }
+        return () => this.#run(next, options, table, use) as Promise<IteratorResult<T, undefined>>
       },
     )
   }
@@ -186,7 +219,7 @@ export class Transaction {
   }
 
   /** Runs a statement: now, if none is under way, else when its turn comes. What need not wait happens in this call. */
-  async #run<T>(work: () => Steps<T>, options: WaitOption): Promise<T> {
+  async #run<T>(work: () => Steps<T>, options: WaitOption, table?: object, use?: Use): Promise<T> {
     const { db } = this.#core
     let release: (() => void) | undefined
     const turn = this.#last
@@ -195,7 +228,7 @@ export class Transaction {
       await turn
     }
     try {
-      const steps = this.#core.statement(work, options.wait)
+      const steps = this.#core.statement(work, options.wait, table, use)
       const first = steps.next()
       let result: T
       if (first.done === true) result = first.value

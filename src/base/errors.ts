@@ -36,6 +36,7 @@ export type ErrorCode =
   | 'ERR_SELF_WAIT' // waits for a lock held by the transaction it runs inside of
   | 'ERR_ABORTED' // an abort signal fired
   | 'ERR_TRANSACTION_ENDED' // the transaction was committed, rolled back or abandoned
+  | 'ERR_TRANSACTION_OPEN' // a transaction under the same table locks is not ended yet
   | 'ERR_STATEMENT_PENDING' // commit with a statement nobody awaited, or a synchronous call beside one under way
   | 'ERR_NO_SUCH_SAVEPOINT'
   | 'ERR_SNAPSHOT_GONE' // the snapshot was closed, too old, or its pages were reused

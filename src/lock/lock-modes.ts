@@ -159,7 +159,7 @@ export const TABLE_CONFLICTS: Uint8Array = Uint8Array.of(X, S | X, IX | X | AI, 
 export const TABLE_SATISFIES: Uint8Array = Uint8Array.of(IS | IX | S | X, IX | X, S | X, X, X | AI)
 
 export type LockModeName = 'S' | 'X' | 'IS' | 'IX' | 'AUTO-INC'
-export type LockKindName = 'record' | 'gap' | 'next-key' | 'insert-intention' | 'table' | 'metadata'
+export type LockKindName = 'record' | 'gap' | 'next-key' | 'insert-intention' | 'table' | 'metadata' | 'scope'
 
 const KIND_NAMES: readonly LockKindName[] = ['record', 'gap', 'next-key', 'insert-intention']
 const TABLE_MODE_NAMES: readonly LockModeName[] = ['IS', 'IX', 'S', 'X', 'AUTO-INC']

@@ -21,7 +21,7 @@ export const PLAIN_NAMES: LockNames = {
 /** One line: `X next-key lock on index 7 key 0a14`, and who is in the way if it waits. */
 export function describeLock(lock: LockInfo, names: LockNames = PLAIN_NAMES): string {
   const suffix = lock.status === 'waiting' ? ', waiting' : ''
-  if (lock.object !== null) return `${lock.mode} metadata lock on ${lock.object}${suffix}`
+  if (lock.object !== null) return `${lock.mode} metadata lock on ${lock.kind === 'scope' ? 'scope' : 'table'} ${lock.object}${suffix}`
   if (lock.table !== null) return `${lock.mode} lock on ${names.table(lock.table)}${suffix}`
   const index = lock.index === null ? '' : names.index(lock.index)
   const place = lock.supremum || lock.key === null || lock.index === null ? 'supremum' : `key ${names.key(lock.index, lock.key)}`

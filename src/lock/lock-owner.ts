@@ -17,9 +17,9 @@ export const enum GlobalLock {
  * up to date and calls `LockSystem.releaseAll` at the end; everything else belongs to the lock system.
  */
 export class LockOwner {
-  /** Names the owner in reports; not used otherwise. 0 for one that is no transaction. */
+  /** Number of the transaction, in reports; not used otherwise. 0 while there is none. */
   id: number
-  /** What it is if it is no transaction: "drop of table 't'". */
+  /** What it is if it is not a transaction alone: "drop of table 't'". */
   readonly label: string | null
   /** Undo records written: what rolling this owner back would cost. */
   undoRecords = 0
@@ -100,6 +100,7 @@ export class LockOwner {
     this.lastTable = -1
     this.lastTableMask = 0
     this.lastMetadata = 0
+    if (this.label !== null) this.id = 0
     this.globalLock = GlobalLock.None
     this.structures = 0
     this.#lastStructure = -1

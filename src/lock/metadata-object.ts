@@ -129,7 +129,7 @@ export function metadataInfo(owner: LockOwner, object: MetadataObject, lock: Met
     supremum: false,
     object: object.name,
     mode: metadataModeName(lock),
-    kind: 'metadata',
+    kind: object.isScope ? 'scope' : 'metadata',
     status: 'granted',
     blockedBy: [],
   }

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js'
 import { NextkeyError } from '../base/errors.js'
 import type { LogPosition, PageId, TableId } from '../base/ids.js'
+import type { LockOwner } from '../lock/lock-owner.js'
 import type { Environment } from '../platform/environment.js'
 import type { File } from '../platform/file-system.js'
 import type { Checkpointer } from '../storage/checkpoint.js'
@@ -116,8 +117,8 @@ export class Engine {
     return this.wal?.poisoned === true ? new NextkeyError('ERR_POISONED', 'the write-ahead log failed') : undefined
   }
 
-  begin(isolation: IsolationLevel): Trx {
-    return this.system.begin(isolation)
+  begin(isolation: IsolationLevel, owner?: LockOwner): Trx {
+    return this.system.begin(isolation, owner)
   }
 
   /** Runs a change of pages that has no reason to fail. If it does, it stopped half-way, and the engine is broken (E2). */

@@ -64,6 +64,8 @@ export class TableStore {
   dropped = false
   /** Views with a lower number are older than the table, or than its last truncation, and may not read it. */
   visibleFrom: CommitNumber = 0 as CommitNumber
+  /** By which its name is locked (metadata locks); negative until somebody asks. */
+  lockObject = -1
 
   constructor(definition: TableDefinition, clustered: BTree, indexes: readonly IndexStore[], codec: ValueCodec) {
     this.definition = definition
@@ -90,6 +92,7 @@ export class TableStore {
 
   /** Takes over what a schema change has made of it. */
   redefine(definition: TableDefinition, clustered: BTree, indexes: readonly IndexStore[]): void {
+    if (definition.name !== this.name) this.lockObject = -1
     this.definition = definition
     this.clustered = clustered
     this.indexes = indexes

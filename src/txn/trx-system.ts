@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js'
 import { type CommitNumber, NO_PAGE, type PageId, type TrxId } from '../base/ids.js'
 import { OrderedList } from '../base/ordered-list.js'
+import type { LockOwner } from '../lock/lock-owner.js'
 import type { Clock } from '../platform/clock.js'
 import type { PageStore } from '../storage/page-store.js'
 import { ActiveTransactions } from './active-transactions.js'
@@ -47,8 +48,8 @@ export class TrxSystem {
     this.undo = new UndoSpace(store)
   }
 
-  begin(isolation: IsolationLevel): Trx {
-    return new Trx(this.#nextNumber++, isolation, this.#idleRedo.pop() ?? new RedoBuffer(this.#redoLimit))
+  begin(isolation: IsolationLevel, owner?: LockOwner): Trx {
+    return new Trx(this.#nextNumber++, isolation, this.#idleRedo.pop() ?? new RedoBuffer(this.#redoLimit), owner)
   }
 
   /** Before a transaction's first undo record: its id and undo log. */

@@ -50,11 +50,14 @@ export class Trx implements UndoLogState {
   /** Streams under way: statements made of many, one for each row. */
   streams = 0
 
-  constructor(number: number, isolation: IsolationLevel, redo: RedoBuffer) {
+  /** @param owner Of a session whose metadata locks are the transaction's too: LOCK TABLES. */
+  constructor(number: number, isolation: IsolationLevel, redo: RedoBuffer, owner?: LockOwner) {
     this.number = number
     this.isolation = isolation
     this.redo = redo
-    this.owner = new LockOwner(number)
+    this.owner = owner ?? new LockOwner(number)
+    this.owner.id = number
+    this.owner.undoRecords = 0
     this.owner.takesGapLocks = this.takesGapLocks
   }
 

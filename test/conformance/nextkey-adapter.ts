@@ -201,7 +201,7 @@ class NextkeyRun implements EngineRun {
     for (const lock of this.locks()) {
       if (lock.status === 'waiting' && this.#underWay.has(lock.session)) waits.set(lock.session, lock)
     }
-    const metadata = (this.#db.metadataLocks?.() ?? []).filter((lock) => lock.status === 'waiting')
+    const metadata = this.#db.metadataLocks().filter((lock) => lock.status === 'waiting')
     const sessions = this.#sessionOf()
     const owned = new Map(
       metadata.map((lock) => [lock.transaction === undefined ? undefined : sessions.get(lock.transaction), lock.object]),

@@ -79,7 +79,7 @@ export interface FaceTransaction {
   deleteRange(table: FaceTable, range: FaceRange, options?: FaceWait): Promise<number>
   savepoint(): unknown
   rollbackTo(savepoint: unknown): Promise<void>
-  lockTable(table: FaceTable, mode: 'read' | 'write'): Promise<void>
+  lockTable(table: FaceTable, mode: 'read' | 'write', options?: FaceWait): Promise<void>
   commit(): Promise<void>
   rollback(): Promise<void>
 }
@@ -125,6 +125,12 @@ export interface FaceTransactionOptions {
   readonly readOnly?: boolean
 }
 
+/** Tables locked across transactions, which run under the locks. */
+export interface FaceLockedTables {
+  begin(options?: FaceTransactionOptions): Promise<FaceTransaction>
+  unlock(): void
+}
+
 export interface FaceDatabase {
   table(
     name: string,
@@ -138,12 +144,16 @@ export interface FaceDatabase {
   transactionSync<T>(work: (tx: FaceSyncTransaction) => T, options?: FaceTransactionOptions): T
   snapshot(): FaceSnapshot
   locks(): FaceLock[]
-  metadataLocks?(): FaceMetadataLock[]
+  metadataLocks(): FaceMetadataLock[]
+  lockTables(
+    tables: { read: readonly FaceTable[]; write: readonly FaceTable[] },
+    options?: { readonly wait?: number; readonly signal?: AbortSignal },
+  ): Promise<FaceLockedTables>
   /** Resolves when nothing is left to purge but what an open view may need. */
   purge(): Promise<void>
   renameTable(from: string, to: string): Promise<void>
   dropTable(name: string): Promise<void>
-  freeze(work: () => Promise<void>): Promise<void>
+  freeze(work: () => Promise<void>, options?: { readonly wait?: number; readonly signal?: AbortSignal }): Promise<void>
   close(): Promise<void>
 }
 

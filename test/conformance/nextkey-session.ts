@@ -1,10 +1,11 @@
 /**
  * A SQL connection on top of the API: isolation level, autocommit flag, BEGIN … COMMIT, savepoints by name, LOCK TABLES, FLUSH TABLES WITH
- * READ LOCK. A statement outside a transaction is one of its own; a plain read there is a snapshot read, which SERIALIZABLE leaves alone too.
+ * READ LOCK. A statement outside a transaction is a transaction of its own, a plain read too: as a statement of SQL, it may have to wait for the
+ * definition of its table, which the reads of a table handle never do.
  */
 import type { Finished } from './adapter.js'
 import type { IsolationCode, StatementResult, Step } from './format.js'
-import type { FaceDatabase, FaceIsolation, FaceTransaction } from './nextkey-face.js'
+import type { FaceDatabase, FaceIsolation, FaceLockedTables, FaceTable, FaceTransaction } from './nextkey-face.js'
 import {
   insert,
   insertSelect,
@@ -12,7 +13,6 @@ import {
   isRead,
   type OpenTable,
   read,
-  readSnapshot,
   remove,
   type StatementContext,
   update,
@@ -75,8 +75,8 @@ export class Session {
   #lastInsertId = 0
   /** Begun by BEGIN, or by the first statement without autocommit. */
   #open: FaceTransaction | undefined
-  /** Holds the locks of LOCK TABLES until they are given up; statements meanwhile run in it. */
-  #tableLocks: FaceTransaction | undefined
+  /** The locks of LOCK TABLES, until they are given up; transactions run under them meanwhile. */
+  #lockedTables: FaceLockedTables | undefined
   /** The transaction of the one autocommit statement under way. */
   #single: FaceTransaction | undefined
   #savepoints = new Map<string, { tx: FaceTransaction; mark: unknown } | undefined>()
@@ -90,7 +90,7 @@ export class Session {
 
   /** Ids of the transactions that are this session's. */
   get transactionIds(): number[] {
-    return [this.#open, this.#tableLocks, this.#single].flatMap((tx) => (tx === undefined ? [] : [tx.id]))
+    return [this.#open, this.#single].flatMap((tx) => (tx === undefined ? [] : [tx.id]))
   }
 
   /** Milliseconds a wait of this session lasts at most, where it has said so itself. */
@@ -110,16 +110,17 @@ export class Session {
   async end(): Promise<void> {
     this.#ending = true
     this.#thaw?.()
-    const open = [this.#open, this.#tableLocks].filter((tx) => tx !== undefined)
+    const open = this.#open
     this.#forgetTransaction()
-    this.#tableLocks = undefined
-    for (const tx of open) await tx.rollback()
+    await open?.rollback()
+    this.#lockedTables?.unlock()
+    this.#lockedTables = undefined
   }
 
   /** The server went away and with it everything this session had open. */
   disconnect(): void {
     this.#forgetTransaction()
-    this.#tableLocks = undefined
+    this.#lockedTables = undefined
   }
 
   #perform(step: Step): Promise<StatementResult> | StatementResult {
@@ -160,15 +161,15 @@ export class Session {
 
   async #begin(snapshotNow: boolean, readOnly: boolean): Promise<StatementResult> {
     await this.#finish('commit')
-    if (this.#tableLocks !== undefined) await this.#unlockTables()
+    if (this.#lockedTables !== undefined) await this.#unlockTables()
     this.#open = await this.#beginTransaction({ snapshotNow, readOnly })
     return NOTHING_AFFECTED
   }
 
-  #beginTransaction(options: { snapshotNow?: boolean; readOnly?: boolean } = {}): Promise<FaceTransaction> {
+  #beginTransaction(options: { snapshotNow?: boolean; readOnly?: boolean } = {}, isolation = this.#isolation): Promise<FaceTransaction> {
     const snapshotNow = options.snapshotNow === true ? { snapshotNow: true } : {}
     const readOnly = options.readOnly === true ? { readOnly: true } : {}
-    return this.#shared.db().begin({ isolation: this.#isolation, ...snapshotNow, ...readOnly })
+    return (this.#lockedTables ?? this.#shared.db()).begin({ isolation, ...snapshotNow, ...readOnly })
   }
 
   #forgetTransaction(): void {
@@ -206,18 +207,31 @@ export class Session {
   async #lockTables(tables: readonly { table: string; mode: string }[]): Promise<StatementResult> {
     await this.#finish('commit')
     await this.#unlockTables()
-    const tx = await this.#beginTransaction()
-    this.#tableLocks = tx
-    for (const { table, mode } of tables) await tx.lockTable(this.#shared.table(table).handle, mode === 'write' ? 'write' : 'read')
+    const wanted = tables.map(
+      ({ table, mode }) => ({ handle: this.#shared.table(table).handle, mode: mode === 'write' ? 'write' : 'read' }) as const,
+    )
+    const ofMode = (mode: 'read' | 'write'): FaceTable[] => wanted.flatMap((each) => (each.mode === mode ? [each.handle] : []))
+    this.#lockedTables = await this.#shared.db().lockTables({ read: ofMode('read'), write: ofMode('write') }, this.#waitOption())
+    if (this.#ending) await this.end()
+    else if (!this.#autocommit) {
+      // InnoDB's own table locks are for the transaction, which LOCK TABLES begins.
+      this.#open = await this.#beginTransaction()
+      for (const { handle, mode } of wanted) await this.#open.lockTable(handle, mode)
+    }
     return NOTHING_AFFECTED
   }
 
   async #unlockTables(): Promise<StatementResult> {
     this.#thaw?.()
-    const tx = this.#tableLocks
-    this.#tableLocks = undefined
-    await tx?.commit()
+    if (this.#lockedTables === undefined) return NOTHING_AFFECTED
+    await this.#finish('commit')
+    this.#lockedTables.unlock()
+    this.#lockedTables = undefined
     return NOTHING_AFFECTED
+  }
+
+  #waitOption(): { wait?: number } {
+    return this.#lockWaitTimeout === undefined ? {} : { wait: this.#lockWaitTimeout }
   }
 
   /** Resolves once everything is frozen; the thaw comes with UNLOCK TABLES. */
@@ -233,8 +247,9 @@ export class Session {
         .db()
         .freeze(() => {
           resolve(NOTHING_AFFECTED)
+          if (this.#ending) this.#thaw?.()
           return thawed
-        })
+        }, this.#waitOption())
         .catch(reject)
     })
   }
@@ -256,28 +271,20 @@ export class Session {
   }
 
   async #statement(step: Step): Promise<StatementResult> {
-    const current = this.#open ?? this.#tableLocks
-    if (current === undefined && this.#autocommit) return this.#autocommitStatement(step)
-    const tx = current ?? (await this.#beginTransaction())
-    if (current === undefined) this.#open = tx
+    if (this.#open === undefined && this.#autocommit) return this.#autocommitStatement(step)
+    this.#open ??= await this.#beginTransaction()
     try {
-      return await this.#execute(tx, step)
+      return await this.#execute(this.#open, step)
     } catch (error) {
-      if (ENDS_TRANSACTION.has(codeOf(error)) && tx === this.#open) this.#forgetTransaction()
+      if (ENDS_TRANSACTION.has(codeOf(error))) this.#forgetTransaction()
       throw error
     }
   }
 
   async #autocommitStatement(step: Step): Promise<StatementResult> {
-    if (isPlainRead(step.op) && this.#isolation !== 'read-uncommitted') {
-      const view = this.#shared.db().snapshot()
-      try {
-        return readSnapshot(this.#context(), view, step.args)
-      } finally {
-        view.close()
-      }
-    }
-    const tx = await this.#beginTransaction()
+    // Outside transactions SERIALIZABLE leaves plain reads alone.
+    const isPlain = isPlainRead(step.op) && this.#isolation === 'serializable'
+    const tx = await this.#beginTransaction({}, isPlain ? 'repeatable-read' : this.#isolation)
     this.#single = tx
     try {
       const result = await this.#execute(tx, step)

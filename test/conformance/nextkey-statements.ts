@@ -2,16 +2,7 @@
  * The statements of the golden format as calls of the API. A statement is one call, so that it blocks, fails and is undone as one.
  */
 import type { AccessPath, Filter, Row, SetClause, StatementResult, StepArguments, TableSpec, Value } from './format.js'
-import type {
-  FaceInsertOptions,
-  FaceLocking,
-  FaceRange,
-  FaceRow,
-  FaceSnapshot,
-  FaceTable,
-  FaceTransaction,
-  FaceWait,
-} from './nextkey-face.js'
+import type { FaceInsertOptions, FaceLocking, FaceRange, FaceRow, FaceTable, FaceTransaction, FaceWait } from './nextkey-face.js'
 
 export interface OpenTable {
   readonly spec: TableSpec
@@ -157,21 +148,6 @@ function project(rows: readonly FaceRow[], columns: readonly string[] | undefine
 function waitOf(context: StatementContext, path: AccessPath): FaceWait {
   if (path.wait !== undefined) return { wait: path.wait === 'skipLocked' ? 'skip' : 'nowait' }
   return context.lockWaitTimeout === undefined ? {} : { wait: context.lockWaitTimeout }
-}
-
-/** A plain read outside any transaction: a snapshot, synchronous. */
-export function readSnapshot(context: StatementContext, view: FaceSnapshot, path: StepArguments): StatementResult {
-  const { spec, handle } = context.table(path.table)
-  const rows = equalitiesOf(path).flatMap((part) => {
-    const key = primaryKeyOf(spec, part)
-    if (key === undefined) {
-      const { where, limit, ...range } = rangeOf(spec, part)
-      return [...view.values(handle, range)].filter((row) => where?.(row) ?? true).slice(0, limit)
-    }
-    const row = view.get(handle, key)
-    return row === undefined ? [] : [row]
-  })
-  return { rows: project(rows, path.columns) }
 }
 
 export async function read(context: StatementContext, tx: FaceTransaction, op: string, path: StepArguments): Promise<StatementResult> {
