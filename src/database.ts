@@ -5,7 +5,7 @@ import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import { OrderedList } from './base/ordered-list.js'
 import { type CompactReport, compact } from './compact.js'
 import { asNextkeyError, mustBeOurs } from './directory.js'
-import { type FreezeOptions, freeze } from './freeze.js'
+import { freeze } from './freeze.js'
 import { insertOptions } from './insert-options.js'
 import { describeTransaction, type Lock, listLocks, lockNames, type TransactionInfo } from './introspection.js'
 import { warnOfLeaks } from './leaks.js'
@@ -13,7 +13,7 @@ import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
 import { LockResult } from './lock/lock-request.js'
 import { MetadataLock } from './lock/metadata-modes.js'
-import { LockedTables, type LockTablesOptions, type TablesToLock } from './locked-tables.js'
+import { LockedTables, type TablesToLock } from './locked-tables.js'
 import { checkLongWork, type LongWorkOptions, longWorkHooks } from './long-work.js'
 import { BEGIN_OPTIONS, runManaged, type Work } from './managed-transaction.js'
 import { listMetadataLocks, type MetadataLockInfo } from './metadata.js'
@@ -23,6 +23,7 @@ import type { Range } from './range.js'
 import { Reads } from './reads.js'
 import { LoopView, type Results } from './results.js'
 import { noSuchTable, SchemaChanges } from './schema-changes.js'
+import type { CoarseWait, SchemaChangeOptions } from './schema-locks.js'
 import { Snapshot } from './snapshot.js'
 import { Statements } from './statements.js'
 import { describeStatus, type Status } from './status.js'
@@ -171,18 +172,18 @@ export class Database extends EventEmitter<DatabaseEvents> {
    * Drops the table, when no open transaction has it in use. Handles to it are dead: ERR_NO_SUCH_TABLE. Its pages are freed in the background.
    * Raises ERR_NO_SUCH_TABLE, ERR_LOCK_WAIT_TIMEOUT.
    */
-  async dropTable(name: string): Promise<void> {
+  async dropTable(name: string, options: SchemaChangeOptions = {}): Promise<void> {
     this.mustBeOpen()
-    this.#handles.delete(await this.schemaChanges.dropTable(name))
+    this.#handles.delete(await this.schemaChanges.dropTable(name, options))
   }
 
   /**
    * Gives the table another name, when no open transaction has it in use. Handles to it go on.
    * Raises ERR_NO_SUCH_TABLE, ERR_TABLE_EXISTS, ERR_LOCK_WAIT_TIMEOUT.
    */
-  async renameTable(from: string, to: string): Promise<void> {
+  async renameTable(from: string, to: string, options: SchemaChangeOptions = {}): Promise<void> {
     this.mustBeOpen()
-    await this.schemaChanges.renameTable(from, to)
+    await this.schemaChanges.renameTable(from, to, options)
   }
 
   // ── transactions ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -361,7 +362,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
    * Locks tables until they are unlocked, whatever the transactions under the locks do (LOCK TABLES). Waits for open transactions on them.
    * Raises ERR_LOCK_WAIT_TIMEOUT, ERR_DEADLOCK, ERR_NO_SUCH_TABLE, ERR_ABORTED.
    */
-  lockTables(tables: TablesToLock, options: LockTablesOptions = {}): Promise<LockedTables> {
+  lockTables(tables: TablesToLock, options: CoarseWait = {}): Promise<LockedTables> {
     return LockedTables.lock(this, tables, options)
   }
 
@@ -370,7 +371,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
    * that have, and schema changes wait; reads go on. The function must not wait for any of them: it would wait for itself.
    * Raises ERR_LOCK_WAIT_TIMEOUT, ERR_DEADLOCK, ERR_ABORTED, and whatever the function does.
    */
-  freeze<T>(work: () => Promise<T> | T, options: FreezeOptions = {}): Promise<T> {
+  freeze<T>(work: () => Promise<T> | T, options: CoarseWait = {}): Promise<T> {
     return freeze(this, work, options)
   }
 

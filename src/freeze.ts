@@ -1,13 +1,8 @@
+import { describe, InvalidArgumentError } from './base/errors.js'
 import type { Database } from './database.js'
 import { MetadataLock } from './lock/metadata-modes.js'
 import { Scope } from './lock/metadata-object.js'
-import { SchemaLocks } from './schema-locks.js'
-
-export interface FreezeOptions {
-  /** Milliseconds per wait. Default: metadataLockTimeout. */
-  wait?: number
-  signal?: AbortSignal
-}
+import { type CoarseWait, checkCoarseWait, SchemaLocks } from './schema-locks.js'
 
 /**
  * FLUSH TABLES WITH READ LOCK. In this order:
@@ -18,11 +13,13 @@ export interface FreezeOptions {
  *
  * Whatever it waits for, and whoever waits for it, is in the one graph; being light on locks, it is nevertheless taken last.
  */
-export async function freeze<T>(db: Database, work: () => Promise<T> | T, { wait, signal }: FreezeOptions): Promise<T> {
+export async function freeze<T>(db: Database, work: () => Promise<T> | T, options: CoarseWait): Promise<T> {
+  checkCoarseWait(options, 'freeze()')
+  if (typeof work !== 'function') throw new InvalidArgumentError(`freeze() takes a function to run, not ${describe(work)}`)
   // Not in the turn of a caller who may be in the middle of a statement: an updater, a condition.
   await db.engine.environment.clock.macrotask()
   db.mustBeOpen()
-  const locks = new SchemaLocks(db, 'freeze', signal, wait)
+  const locks = new SchemaLocks(db, 'freeze', options)
   db.tableUse.beginFreeze()
   try {
     await locks.lockScope(Scope.Global, MetadataLock.S)

@@ -1,10 +1,11 @@
 import { InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { Database } from './database.js'
+import type { LockOwner } from './lock/lock-owner.js'
 import { MetadataLock } from './lock/metadata-modes.js'
 import { Scope } from './lock/metadata-object.js'
 import { BEGIN_OPTIONS, runManaged, type Work } from './managed-transaction.js'
 import { ISOLATION_LEVELS } from './options.js'
-import { SchemaLocks } from './schema-locks.js'
+import { type CoarseWait, checkCoarseWait, SchemaLocks } from './schema-locks.js'
 import type { Table } from './table.js'
 import { Transaction } from './transaction.js'
 import { checkTransactionOptions, type ManagedTransactionOptions, TransactionCore, type TransactionOptions } from './transaction-core.js'
@@ -17,12 +18,6 @@ export interface TablesToLock {
   write?: readonly Table[]
 }
 
-export interface LockTablesOptions {
-  /** Milliseconds per wait. Default: metadataLockTimeout. */
-  wait?: number
-  signal?: AbortSignal
-}
-
 /**
  * Tables that are locked across transactions (LOCK TABLES): until `unlock()`, whatever its transactions do. They run one at a time, by
  * `begin` and `transaction`, and are the only ones that can use the tables; they may use other tables too.
@@ -33,6 +28,8 @@ export class LockedTables {
   /** The last transaction begun. */
   #core: TransactionCore | undefined
   #unlocked = false
+  /** A schema change is under way. */
+  #changing = false
 
   private constructor(db: Database, locks: SchemaLocks) {
     this.#db = db
@@ -41,7 +38,8 @@ export class LockedTables {
   }
 
   /** @internal Use `db.lockTables`. */
-  static async lock(db: Database, { read = [], write = [] }: TablesToLock, { wait, signal }: LockTablesOptions): Promise<LockedTables> {
+  static async lock(db: Database, { read = [], write = [] }: TablesToLock, options: CoarseWait): Promise<LockedTables> {
+    checkCoarseWait(options, 'lockTables()')
     const wanted = [
       ...read.map((table) => ({ table, lock: MetadataLock.SRO as const })),
       ...write.map((table) => ({ table, lock: MetadataLock.SNRW as const })),
@@ -50,7 +48,7 @@ export class LockedTables {
     const named = wanted.map((each) => ({ ...each, name: db.storeOf(each.table).name }))
     // In one order, so that two of them never wait for each other; a table given twice is locked in its stronger mode first.
     named.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : b.lock - a.lock))
-    const locks = new SchemaLocks(db, `LOCK TABLES ${named.map(({ name }) => name).join(', ')}`, signal, wait)
+    const locks = new SchemaLocks(db, `LOCK TABLES ${named.map(({ name }) => name).join(', ')}`, options)
     try {
       if (write.length > 0) await locks.change()
       await locks.lockScope(Scope.TableLocks, MetadataLock.IX)
@@ -87,15 +85,34 @@ export class LockedTables {
     if (!this.#unlocked) this.unlock()
   }
 
+  /** @internal A schema change under these locks: they wait for it, and lend it their owner. Raises as `begin` does. */
+  beginChange(db: Database): LockOwner {
+    if (db !== this.#db) throw new InvalidArgumentError('the table locks are of another database')
+    this.#mustBeLocked()
+    this.#changing = true
+    return this.#locks.owner
+  }
+
+  /** @internal */
+  endChange(): void {
+    this.#changing = false
+  }
+
   #makeCore(options: TransactionOptions, signal: AbortSignal | undefined): TransactionCore {
     this.#db.mustBeOpen()
-    if (this.#unlocked) throw new NextkeyError('ERR_TRANSACTION_ENDED', 'these tables were unlocked: lock them again')
-    this.#mustBeIdle('no other can begin')
+    this.#mustBeLocked()
     this.#core = new TransactionCore(this.#db, options, signal, this.#locks.owner)
     return this.#core
   }
 
+  #mustBeLocked(): void {
+    if (this.#unlocked) throw new NextkeyError('ERR_TRANSACTION_ENDED', 'these tables were unlocked: lock them again')
+    this.#mustBeIdle('no other can begin')
+  }
+
   #mustBeIdle(what: string): void {
+    if (this.#changing)
+      throw new NextkeyError('ERR_TRANSACTION_OPEN', `${what} while a schema change under the same table locks is under way`)
     const state = this.#core?.trx.state
     if (state === TrxState.Active || state === TrxState.Committing)
       throw new NextkeyError('ERR_TRANSACTION_OPEN', `${what} while a transaction under the same table locks is open: end it first`)

@@ -4,8 +4,8 @@ import { CatalogChange } from './catalog-change.js'
 import type { Database } from './database.js'
 import { IndexCreation } from './index-creation.js'
 import { MetadataLock } from './lock/metadata-modes.js'
-import { checkLongWork, type LongWorkOptions } from './long-work.js'
-import { SchemaLocks } from './schema-locks.js'
+import { type LongWorkOptions, mustGoOn } from './long-work.js'
+import { checkCoarseWait, SCHEMA_CHANGE, type SchemaChangeOptions, SchemaLocks } from './schema-locks.js'
 import { type IndexOptions, mustBeTableName, resolveIndex, type TableShape } from './table-options.js'
 import type { Engine } from './txn/engine.js'
 import type { IndexDefinition, TableDefinition, TableStore } from './txn/table-store.js'
@@ -26,7 +26,7 @@ export class SchemaChanges {
   /** Makes the table, or returns the one that somebody else has made meanwhile. */
   async createTable(shape: TableShape): Promise<TableStore> {
     const { catalog, schema } = this.#engine
-    return this.#change(`creation of table '${shape.name}'`, async (locks) => {
+    return this.#change(`creation of table '${shape.name}'`, {}, async (locks) => {
       await locks.lock(shape.name, MetadataLock.X)
       const made = catalog.tableByName(shape.name)
       if (made !== undefined) return { result: made }
@@ -42,10 +42,11 @@ export class SchemaChanges {
   }
 
   /** Raises ERR_NO_SUCH_TABLE. */
-  async dropTable(name: string): Promise<TableStore> {
+  async dropTable(name: string, options: SchemaChangeOptions): Promise<TableStore> {
     const { catalog, schema } = this.#engine
     mustBeTableName(name)
-    return this.#change(`drop of table '${name}'`, async (locks) => {
+    checkCoarseWait(options, 'dropTable()', SCHEMA_CHANGE)
+    return this.#change(`drop of table '${name}'`, options, async (locks) => {
       await locks.lock(name, MetadataLock.X)
       const table = catalog.tableByName(name)
       if (table === undefined) throw noSuchTable(name)
@@ -59,11 +60,12 @@ export class SchemaChanges {
   }
 
   /** Raises ERR_NO_SUCH_TABLE, ERR_TABLE_EXISTS. */
-  async renameTable(from: string, to: string): Promise<void> {
+  async renameTable(from: string, to: string, options: SchemaChangeOptions): Promise<void> {
     const { catalog, schema } = this.#engine
     mustBeTableName(from)
     mustBeTableName(to)
-    await this.#change(`renaming of table '${from}' to '${to}'`, async (locks) => {
+    checkCoarseWait(options, 'renameTable()', SCHEMA_CHANGE)
+    await this.#change(`renaming of table '${from}' to '${to}'`, options, async (locks) => {
       // In one order, whoever renames what: two of them never wait for each other.
       for (const name of [from, to].sort()) await locks.lock(name, MetadataLock.X)
       const table = catalog.tableByName(from)
@@ -77,9 +79,10 @@ export class SchemaChanges {
   }
 
   /** Raises ERR_NO_SUCH_TABLE. */
-  async truncate(table: TableStore): Promise<void> {
+  async truncate(table: TableStore, options: SchemaChangeOptions): Promise<void> {
     const { schema } = this.#engine
-    await this.#change(`truncation of table '${table.name}'`, async (locks) => {
+    checkCoarseWait(options, 'truncate()', SCHEMA_CHANGE)
+    await this.#change(`truncation of table '${table.name}'`, options, async (locks) => {
       await this.#lockTable(locks, table)
       const definition: TableDefinition = {
         ...table.definition,
@@ -96,31 +99,29 @@ export class SchemaChanges {
   }
 
   /** Raises ERR_NO_SUCH_TABLE, ERR_INDEX_EXISTS, DuplicateKeyError, ERR_INVALID_KEY, ERR_ABORTED; then nothing of the index is left. */
-  async createIndex(table: TableStore, name: string, options: IndexOptions, work: LongWorkOptions): Promise<void> {
+  async createIndex(table: TableStore, name: string, options: IndexOptions, work: IndexBuildOptions): Promise<void> {
     const shape = resolveIndex(table.name, name, options)
     if (table.definition.value === 'binary')
       throw new InvalidArgumentError(`index '${name}' of table '${table.name}': binary values have no fields`)
-    checkLongWork(work, 'createIndex()')
-    await this.#change(
-      `creation of index '${name}' of table '${table.name}'`,
-      async (locks) => {
-        await this.#lockTable(locks, table, MetadataLock.SU)
-        if (table.definition.indexes.some((index) => index.name === name))
-          throw new NextkeyError('ERR_INDEX_EXISTS', `table '${table.name}' has an index '${name}' already`, {
-            details: { table: table.name, index: name },
-          })
-        await new IndexCreation(this.#db, locks, table, { ...shape, online: true }, work).run()
-        return { result: undefined }
-      },
-      work.signal,
-    )
+    checkCoarseWait(work, 'createIndex()', INDEX_BUILD)
+    mustGoOn(work.signal)
+    await this.#change(`creation of index '${name}' of table '${table.name}'`, work, async (locks) => {
+      await this.#lockTable(locks, table, MetadataLock.SU)
+      if (table.definition.indexes.some((index) => index.name === name))
+        throw new NextkeyError('ERR_INDEX_EXISTS', `table '${table.name}' has an index '${name}' already`, {
+          details: { table: table.name, index: name },
+        })
+      await new IndexCreation(this.#db, locks, table, { ...shape, online: true }, work).run()
+      return { result: undefined }
+    })
   }
 
   /** Raises ERR_NO_SUCH_TABLE, ERR_NO_SUCH_INDEX. */
-  async dropIndex(table: TableStore, name: string): Promise<void> {
+  async dropIndex(table: TableStore, name: string, options: SchemaChangeOptions): Promise<void> {
     const { schema } = this.#engine
+    checkCoarseWait(options, 'dropIndex()', SCHEMA_CHANGE)
     this.#db.reads.index(table, name)
-    await this.#change(`drop of index '${name}' of table '${table.name}'`, async (locks) => {
+    await this.#change(`drop of index '${name}' of table '${table.name}'`, options, async (locks) => {
       await this.#lockTable(locks, table)
       const { definition: dropped } = this.#db.reads.index(table, name)
       const definition: TableDefinition = { ...table.definition, indexes: table.definition.indexes.filter((index) => index !== dropped) }
@@ -133,14 +134,14 @@ export class SchemaChanges {
     })
   }
 
-  #change<T>(what: string, work: (locks: SchemaLocks) => Promise<Changed<T>>, signal?: AbortSignal): Promise<T> {
-    return this.#db.track(this.#lockAndChange(what, work, signal))
+  #change<T>(what: string, options: SchemaChangeOptions, work: (locks: SchemaLocks) => Promise<Changed<T>>): Promise<T> {
+    return this.#db.track(this.#lockAndChange(what, options, work))
   }
 
   /** Under its locks, which are given back before it is durable: others see it at once, as they see any commit. */
-  async #lockAndChange<T>(what: string, work: (locks: SchemaLocks) => Promise<Changed<T>>, signal?: AbortSignal): Promise<T> {
+  async #lockAndChange<T>(what: string, options: SchemaChangeOptions, work: (locks: SchemaLocks) => Promise<Changed<T>>): Promise<T> {
     this.#engine.mustWrite()
-    const locks = new SchemaLocks(this.#db, what, signal)
+    const locks = new SchemaLocks(this.#db, what, options)
     let changed: Changed<T>
     try {
       await locks.change()
@@ -166,6 +167,11 @@ export class SchemaChanges {
     return { ...index, tree: this.#engine.schema.newTreeId() }
   }
 }
+
+/** How an index is built. */
+export interface IndexBuildOptions extends LongWorkOptions, SchemaChangeOptions {}
+
+const INDEX_BUILD: ReadonlySet<string> = new Set([...SCHEMA_CHANGE, 'onProgress'])
 
 interface Changed<T> {
   result: T

@@ -1,8 +1,9 @@
 import { describe, InvalidArgumentError } from './base/errors.js'
 import type { Database } from './database.js'
-import type { LongWorkOptions } from './long-work.js'
 import type { Range } from './range.js'
 import type { Results } from './results.js'
+import type { IndexBuildOptions } from './schema-changes.js'
+import type { SchemaChangeOptions } from './schema-locks.js'
 import type { OnDuplicate } from './statements.js'
 import type { IndexOptions } from './table-options.js'
 import { Want } from './txn/range-scan.js'
@@ -142,21 +143,21 @@ export class Table<R = unknown> {
    * resolves, the index survives a crash, and is part of the definition. Raises DuplicateKeyError if two rows have the same key
    * in a unique one, ERR_INDEX_EXISTS, ERR_INVALID_KEY, ERR_LOCK_WAIT_TIMEOUT, ERR_ABORTED; then nothing of it is left.
    */
-  async createIndex(name: string, options: IndexOptions, work: LongWorkOptions = {}): Promise<void> {
+  async createIndex(name: string, options: IndexOptions, work: IndexBuildOptions = {}): Promise<void> {
     await this.#db.schemaChanges.createIndex(this.#db.storeOf(this), name, options, work)
   }
 
   /** Drops the index, when no open transaction has the table in use. Raises ERR_NO_SUCH_INDEX, ERR_LOCK_WAIT_TIMEOUT. */
-  async dropIndex(name: string): Promise<void> {
-    await this.#db.schemaChanges.dropIndex(this.#db.storeOf(this), name)
+  async dropIndex(name: string, options: SchemaChangeOptions = {}): Promise<void> {
+    await this.#db.schemaChanges.dropIndex(this.#db.storeOf(this), name, options)
   }
 
   /**
    * Removes all rows at once, when no open transaction has the table in use; auto-increment begins at 1 again. Unlike deleteRange it is no part
    * of a transaction and cannot be rolled back. Raises ERR_LOCK_WAIT_TIMEOUT.
    */
-  async truncate(): Promise<void> {
-    await this.#db.schemaChanges.truncate(this.#db.storeOf(this))
+  async truncate(options: SchemaChangeOptions = {}): Promise<void> {
+    await this.#db.schemaChanges.truncate(this.#db.storeOf(this), options)
   }
 
   /** Key, indexes and the rest, as it is now. */

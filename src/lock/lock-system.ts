@@ -174,8 +174,8 @@ export class LockSystem {
     return this.#metadata.heldFor(owner, object, duration)
   }
 
-  /** Gives back what is held for the duration on one object; `keep`, a weaker mode, is what it is downgraded to. */
-  unlockMetadata(owner: LockOwner, object: number, duration: Duration, keep?: MetadataLock): void {
+  /** Gives back what is held for the duration on one object, but for `keep`, a mask of 1 << MetadataLock. */
+  unlockMetadata(owner: LockOwner, object: number, duration: Duration, keep = 0): void {
     this.#metadata.unlock(owner, object, duration, keep)
     this.graph.deliver()
   }

@@ -74,10 +74,10 @@ export class MetadataLocks {
     return this.#heldFor(this.#holdOf(owner, number), duration)
   }
 
-  /** Gives back what the owner holds on the object for the duration, but for one mode to keep, weaker than what is held: a downgrade. */
-  unlock(owner: LockOwner, number: number, duration: Duration, keep?: MetadataLock): void {
+  /** Gives back what the owner holds on the object for the duration, but for the modes to keep: a downgrade. */
+  unlock(owner: LockOwner, number: number, duration: Duration, keep: number): void {
     const hold = this.#holdOf(owner, number)
-    if (hold !== 0) this.#reduce(owner, hold, duration, keep === undefined ? 0 : 1 << keep)
+    if (hold !== 0) this.#reduce(owner, hold, duration, keep & this.#heldFor(hold, duration))
   }
 
   /** Gives back everything held for the duration. */

@@ -21,7 +21,7 @@ import type {
 } from './format.js'
 import { tablesOf } from './format.js'
 import { Machine } from './machine.js'
-import type { Face, FaceDatabase, FaceIsolation, FaceLock, FaceSyncTransaction, FaceTable } from './nextkey-face.js'
+import type { Face, FaceDatabase, FaceIsolation, FaceLock, FaceSchemaChange, FaceSyncTransaction, FaceTable } from './nextkey-face.js'
 import { goldenError, ISOLATION_OF, Session } from './nextkey-session.js'
 import { completeRow, keyOf, type OpenTable, valuesOf } from './nextkey-statements.js'
 
@@ -104,7 +104,7 @@ class NextkeyRun implements EngineRun {
     let session = this.#sessions.get(step.session)
     if (session === undefined) {
       session = new Session(
-        { db: () => this.#db, table: (name) => this.#table(name), administer: (admin) => this.#administer(admin) },
+        { db: () => this.#db, table: (name) => this.#table(name), administer: (admin, options) => this.#administer(admin, options) },
         isolationOf(this.#scenario),
       )
       this.#sessions.set(step.session, session)
@@ -119,7 +119,7 @@ class NextkeyRun implements EngineRun {
     return table
   }
 
-  async #administer({ op, args }: Step): Promise<StatementResult> {
+  async #administer({ op, args }: Step, options: FaceSchemaChange): Promise<StatementResult> {
     switch (op) {
       case 'waitForPurge':
         await this.#db.purge()
@@ -131,20 +131,20 @@ class NextkeyRun implements EngineRun {
         await this.#machine.advance((args.seconds ?? 0) * 1000)
         break
       case 'truncate':
-        await this.#table(args.table).handle.truncate()
+        await this.#table(args.table).handle.truncate(options)
         break
       case 'createIndex':
-        await this.#table(args.table).handle.createIndex(`i_${args.columns?.join('_')}`, { on: args.columns ?? [] })
+        await this.#table(args.table).handle.createIndex(`i_${args.columns?.join('_')}`, { on: args.columns ?? [] }, options)
         break
       case 'setAutoIncrement':
         await this.#table(args.table).handle.setAutoIncrement(args.value ?? 1)
         break
       case 'dropTable':
-        await this.#db.dropTable(this.#table(args.table).handle.name)
+        await this.#db.dropTable(this.#table(args.table).handle.name, options)
         this.#tables.delete(args.table ?? '')
         break
       case 'renameTable':
-        await this.#rename(args.table ?? '', args.to ?? '')
+        await this.#rename(args.table ?? '', args.to ?? '', options)
         break
       default:
         throw new Error(`the adapter does not know the operation ${op}`)
@@ -152,9 +152,9 @@ class NextkeyRun implements EngineRun {
     return { affected: 0 }
   }
 
-  async #rename(from: string, to: string): Promise<void> {
+  async #rename(from: string, to: string, options: FaceSchemaChange): Promise<void> {
     const { spec } = this.#table(from)
-    await this.#db.renameTable(from, to)
+    await this.#db.renameTable(from, to, options)
     this.#tables.delete(from)
     const renamed = { ...spec, name: to }
     this.#tables.set(to, { spec: renamed, handle: await this.#openTable(renamed) })

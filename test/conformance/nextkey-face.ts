@@ -51,10 +51,16 @@ export interface FaceCursor<T> extends AsyncIterable<T> {
   toArray(): Promise<T[]>
 }
 
+/** How a schema change waits; `under`, table locks of the caller's. */
+export interface FaceSchemaChange {
+  readonly wait?: number
+  readonly under?: FaceLockedTables
+}
+
 export interface FaceTable {
   readonly name: string
-  truncate(): Promise<void>
-  createIndex(name: string, definition: { on: string | readonly string[]; unique?: boolean }): Promise<void>
+  truncate(options?: FaceSchemaChange): Promise<void>
+  createIndex(name: string, definition: { on: string | readonly string[]; unique?: boolean }, options?: FaceSchemaChange): Promise<void>
   setAutoIncrement(next: number): Promise<void>
 }
 
@@ -151,8 +157,8 @@ export interface FaceDatabase {
   ): Promise<FaceLockedTables>
   /** Resolves when nothing is left to purge but what an open view may need. */
   purge(): Promise<void>
-  renameTable(from: string, to: string): Promise<void>
-  dropTable(name: string): Promise<void>
+  renameTable(from: string, to: string, options?: FaceSchemaChange): Promise<void>
+  dropTable(name: string, options?: FaceSchemaChange): Promise<void>
   freeze(work: () => Promise<void>, options?: { readonly wait?: number; readonly signal?: AbortSignal }): Promise<void>
   close(): Promise<void>
 }

@@ -5,7 +5,7 @@
  */
 import type { Finished } from './adapter.js'
 import type { IsolationCode, StatementResult, Step } from './format.js'
-import type { FaceDatabase, FaceIsolation, FaceLockedTables, FaceTable, FaceTransaction } from './nextkey-face.js'
+import type { FaceDatabase, FaceIsolation, FaceLockedTables, FaceSchemaChange, FaceTable, FaceTransaction } from './nextkey-face.js'
 import {
   insert,
   insertSelect,
@@ -46,7 +46,7 @@ export interface Shared {
   db(): FaceDatabase
   table(name: string | undefined): OpenTable
   /** Schema calls, purge, restart: whatever is not a session's own. */
-  administer(step: Step): Promise<StatementResult>
+  administer(step: Step, options: FaceSchemaChange): Promise<StatementResult>
 }
 
 function codeOf(error: unknown): string {
@@ -256,7 +256,8 @@ export class Session {
 
   async #administer(step: Step): Promise<StatementResult> {
     if (SCHEMA_CHANGES.has(step.op)) await this.#finish('commit')
-    return this.#shared.administer(step)
+    const under = this.#lockedTables === undefined ? {} : { under: this.#lockedTables }
+    return this.#shared.administer(step, { ...under, ...this.#waitOption() })
   }
 
   #context(): StatementContext {

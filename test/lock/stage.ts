@@ -86,7 +86,7 @@ export class Stage {
   }
 
   unlockMetadata(name: string, duration: Duration, keep?: MetadataModeName, object = 't'): void {
-    this.locks.unlockMetadata(this.owner(name), this.#number(object), duration, keep === undefined ? undefined : MODES.indexOf(keep))
+    this.locks.unlockMetadata(this.owner(name), this.#number(object), duration, keep === undefined ? 0 : 1 << MODES.indexOf(keep))
   }
 
   /** Every metadata lock, as `A SR t` or `A waits X t`, in the order listed. */
