@@ -1,83 +1,114 @@
 import { parseArgs } from 'node:util'
 import { invariants } from '../../src/base/assert.js'
-import { RunFailure, type RunReport, runSeed } from './run.js'
+import { runCampaign } from './campaign.js'
+import { KillFailure, killLoop } from './kill/kill-loop.js'
+import { mutate } from './mutation/mutate.js'
 
-/**
- * The crash suite from the command line: seed after seed, from `--from` on, until so many points were looked at or so many seconds
- * are over; or one seed, again exactly as it was.
- *
- *   npm run crash -- [--points N] [--for SECONDS] [--from SEED] [--density N] [--depth N] [--verbose]
- *   npm run crash -- --seed SEED
- */
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      seed: { type: 'string' },
-      from: { type: 'string', default: '1' },
-      points: { type: 'string', default: 'Infinity' },
-      for: { type: 'string', default: 'Infinity' },
-      density: { type: 'string', default: '1' },
-      depth: { type: 'string', default: '1' },
-      verbose: { type: 'boolean', default: false },
-    },
-  })
+const HELP = `npm run crash -- [options]
+
+Runs seeded workloads on a simulated machine and lets it die at every I/O operation: the power goes, with unsynced writes lost,
+reordered and torn, or the process is killed. What is left is opened and looked at: every acknowledged commit is there, nothing is
+there in part, db.check() is clean, auto-increment values do not come back; of some, the recovery is crashed as well, a call fails
+while they are opened, a block goes bad, and work goes on.
+
+  --for SECONDS     how long (without it and without --points: until something is found)
+  --points N        until so many crash points were looked at
+  --from SEED       the first seed (default 1); the next ones follow
+  --seed SEED       this seed alone, exactly as it was before: what a failure tells you to do
+  --density N       crash points per I/O operation, times N (default 1)
+  --depth N         how deep crashes of recoveries of crashes go (default 1)
+  --verbose         a line of figures for each seed
+
+npm run crash -- --kill [--seed N] [--for SECONDS]
+
+Real processes on a real disk instead: clients of a bank, killed with SIGKILL while they open it and while they work, for 60 seconds
+unless --for says otherwise. After the kills the bank is opened at once (its lock must be free) and compared with what the clients were told.
+The seed decides what they do and how long they live, but not what the machine makes of it: a failure need not come again. So what
+was left is kept, and its place printed.
+
+npm run crash -- --mutate [NAME …] [--for SECONDS] [--from SEED]
+
+Breaks the engine on purpose, in a copy, in each of the ways of test/crash/mutation/mutations.ts, and says what the simulated crashes
+find of it, for 60 seconds each. Exit code 1 if they miss one. test/crash/mutation/README.md has the table.
+
+What a failure prints: the crash point (seed, generation, the I/O operation before which the machine died, and how much of the
+unsynced writes survived; after an arrow, what was done with it), what is wrong, what the seed has made of the database's options,
+the last statements of all clients and the last I/O operations before the crash. Next: repeat it by its seed; add the seed to
+test/crash/seeds.json, so that CI tries it for ever; then mend it.
+
+Exit code: 0 when all is as it should be, 1 when it is not, 2 when it could not run.`
+
+async function main(argv: readonly string[]): Promise<number> {
+  let parsed: ReturnType<typeof parse>
+  try {
+    parsed = parse(argv)
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${HELP}`)
+    return 2
+  }
+  const { values, positionals } = parsed
+  if (values.help) {
+    console.log(HELP)
+    return 0
+  }
   // As in the tests.
   invariants.enabled = true
   // Databases are closed with transactions open all the time here: no need to hear of it.
   process.removeAllListeners('warning')
-  const one = values.seed !== undefined
-  const campaign = {
-    from: Number(values.seed ?? values.from),
-    seeds: one ? 1 : Number.POSITIVE_INFINITY,
-    points: Number(values.points),
-    seconds: Number(values.for),
-    density: Number(values.density),
-    depth: Number(values.depth),
-    verbose: values.verbose,
+  const seconds = number(values.for)
+  if (values.mutate) {
+    const missed = await mutate({ names: positionals, seconds: seconds ?? 60, from: number(values.from) ?? 1 }, console.log)
+    return missed === 0 ? 0 : 1
   }
-  return runCampaign(campaign)
+  if (values.kill) return kill(number(values.seed) ?? 1, seconds ?? 60)
+  const one = number(values.seed)
+  const good = await runCampaign({
+    from: one ?? number(values.from) ?? 1,
+    seeds: one === undefined ? Number.POSITIVE_INFINITY : 1,
+    points: number(values.points) ?? Number.POSITIVE_INFINITY,
+    seconds: seconds ?? Number.POSITIVE_INFINITY,
+    density: number(values.density) ?? 1,
+    depth: number(values.depth) ?? 1,
+    verbose: values.verbose,
+  })
+  return good ? 0 : 1
 }
 
-interface Campaign {
-  readonly from: number
-  readonly seeds: number
-  readonly points: number
-  readonly seconds: number
-  readonly density: number
-  readonly depth: number
-  readonly verbose: boolean
+function parse(argv: readonly string[]): {
+  values: { [name in (typeof NUMBERS)[number]]?: string } & { [name in (typeof SWITCHES)[number]]: boolean }
+  positionals: string[]
+} {
+  const options = {
+    ...Object.fromEntries(NUMBERS.map((name) => [name, { type: 'string' as const }])),
+    ...Object.fromEntries(SWITCHES.map((name) => [name, { type: 'boolean' as const, default: false }])),
+  }
+  const parsed = parseArgs({ args: [...argv], options, allowPositionals: argv.includes('--mutate') })
+  for (const name of NUMBERS) {
+    const value = parsed.values[name]
+    if (value !== undefined && !(Number(value) >= 0)) throw new Error(`--${name} takes a number, not '${value}'`)
+  }
+  return parsed as never
 }
 
-async function runCampaign({ from, seeds, points, seconds, density, depth, verbose }: Campaign): Promise<number> {
-  const begun = performance.now()
-  const total: Record<string, number> = {}
-  let seed = from
-  let done = 0
-  const elapsed = (): number => (performance.now() - begun) / 1000
+const NUMBERS = ['seed', 'from', 'points', 'for', 'density', 'depth'] as const
+const SWITCHES = ['kill', 'mutate', 'verbose', 'help'] as const
+
+function number(value: string | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value)
+}
+
+async function kill(seed: number, seconds: number): Promise<number> {
   try {
-    for (; seed < from + seeds && done < points && elapsed() < seconds; seed++) {
-      const report: RunReport = await runSeed({ seed, density, depth, points: points - done })
-      done += report.points
-      if (verbose) console.log(JSON.stringify(report))
-      for (const [what, count] of Object.entries(report)) total[what] = (total[what] ?? 0) + (count as number)
-    }
-  } catch (error) {
-    if (!(error instanceof RunFailure)) throw error
-    console.error(
-      `${error.message}\n\nFound by crash point ${done + error.points} of seeds ${from} to ${seed}, after ${elapsed().toFixed(1)} s.`,
+    const { kills, whileOpening, verified, transactions } = await killLoop({ seed, seconds, kills: Number.POSITIVE_INFINITY })
+    console.log(
+      `${kills} kills (${whileOpening} while opening), ${transactions} transactions acknowledged, looked at ${verified} times; all as it should be.`,
     )
+    return 0
+  } catch (error) {
+    if (!(error instanceof KillFailure)) throw error
+    console.error(error.message)
     return 1
   }
-  delete total['seed']
-  console.log(
-    `${done} crash points in ${seed - from} seed(s), ${elapsed().toFixed(1)} s, ${Math.round(done / elapsed())} points/s; all as they should be.`,
-  )
-  console.log(
-    Object.entries(total)
-      .map(([what, count]) => `${count} ${what}`)
-      .join(', '),
-  )
-  return 0
 }
 
-process.exitCode = await main()
+process.exitCode = await main(process.argv.slice(2))

@@ -23,8 +23,8 @@ export interface RunSettings {
   readonly depth: number
   /** Stop when so many images were looked at; the run is then a prefix of the whole one. */
   readonly points?: number
-  /** Called now and then. */
-  readonly onProgress?: (points: number) => void
+  /** Asked after each: false ends the run there. */
+  readonly inTime?: () => boolean
 }
 
 export interface RunReport {
@@ -271,8 +271,8 @@ class Run {
     while (this.#images.length > 0) {
       const image = this.#images.shift() as CrashImage
       await this.#verifier.verify(image)
-      this.#settings.onProgress?.(this.#verifier.points)
-      if (this.#verifier.points >= (this.#settings.points ?? Number.POSITIVE_INFINITY)) throw new Enough()
+      const { points = Number.POSITIVE_INFINITY, inTime } = this.#settings
+      if (this.#verifier.points >= points || inTime?.() === false) throw new Enough()
     }
   }
 

@@ -223,8 +223,8 @@ const CHECKPOINTS: readonly Mutation[] = [
     'older-superblock',
     'the older superblock is taken although the newer one is complete',
     RECOVERY,
-    'if (older === undefined) return newest',
-    'if (older !== undefined) return older\n  if (older === undefined) return newest',
+    'if (isComplete(found, newest)) return newest\n  return older',
+    'return older',
   ),
   mutation(
     'doubtful-blocks',
