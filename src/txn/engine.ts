@@ -75,6 +75,8 @@ export class Engine {
   /** A backup is under way: there is one at a time. */
   backingUp = false
   readonly #movedCounters: TableStore[] = []
+  /** Log position after the newest counter: whoever ends may have been given its value, whoever logged it. */
+  #countersThrough: LogPosition = 0 as LogPosition
 
   constructor(parts: EngineParts) {
     this.environment = parts.environment
@@ -214,8 +216,8 @@ export class Engine {
       new DataView(bytes.buffer).setFloat64(0, trx.trxId, true)
       this.lastCommit = trx.commitPosition = wal.append(LogKind.Commit, bytes, 0, length)
     } else {
-      if (this.#logCounters()) this.lastCommit = (this.wal as WriteAheadLog).end
-      trx.commitPosition = this.lastCommit
+      this.#logCounters()
+      trx.commitPosition = Math.max(this.lastCommit, this.#countersThrough) as LogPosition
     }
     this.change(() => this.system.finishCommit(trx))
     this.#endOf(trx)
@@ -240,7 +242,8 @@ export class Engine {
   }
 
   #finishBig(trx: Trx): void {
-    this.lastCommit = trx.commitPosition = (this.wal as WriteAheadLog).durableThrough
+    trx.commitPosition = (this.wal as WriteAheadLog).durableThrough
+    this.lastCommit = Math.max(this.lastCommit, trx.commitPosition) as LogPosition
     this.change(() => this.system.finishCommit(trx))
     this.#endOf(trx)
   }
@@ -278,16 +281,16 @@ export class Engine {
       }
       this.#movedCounters.pop()
     }
+    this.#countersThrough = this.wal.end
     return true
   }
 
   /** A rollback has nothing else to log. Whoever awaits it awaits `commitPosition`; where nobody does, the log is on its way to disk. */
   #logCountersOfRollback(trx: Trx): void {
     try {
-      if (!this.#logCounters()) return
-      const wal = this.wal as WriteAheadLog
-      trx.commitPosition = wal.end
-      wal.commitDurability(trx.commitPosition)?.catch(() => {})
+      const logged = this.#logCounters()
+      trx.commitPosition = this.#countersThrough
+      if (logged) this.wal?.commitDurability(trx.commitPosition)?.catch(() => {})
     } catch {
       // No room in the log, or it failed: what is not in it stays in the list for the transaction that ends next.
     }

@@ -1,6 +1,7 @@
 import { NextkeyError } from '../../src/base/errors.js'
 import { decodeKey } from '../../src/codec/key-decoding.js'
 import type { Database } from '../../src/database.js'
+import { CATALOG_TABLE } from '../../src/txn/catalog.js'
 import { COMMIT_HEADER } from '../../src/txn/log-records.js'
 import { readRedo } from '../../src/txn/redo-buffer.js'
 import { type Trx, TrxState } from '../../src/txn/trx.js'
@@ -23,6 +24,8 @@ export class CommitOrder {
   readonly #listeners: WeakMap<Trx, CommitListener> = new WeakMap()
   /** Whose call is being made. */
   #listener: CommitListener | undefined
+  /** By table: who waits for its row in the catalogue to change. */
+  readonly #ofSchema: Map<string, CommitListener> = new Map()
 
   constructor({ engine }: Database) {
     const begin = engine.begin.bind(engine)
@@ -35,7 +38,8 @@ export class CommitOrder {
     engine.commit = (trx) => {
       if (trx.redo.isEmpty) return commit(trx)
       const { bytes, length } = trx.redo
-      const appended = (): void => this.#listeners.get(trx)?.appended(() => lastKeyIn(bytes, length))
+      const listener = this.#listeners.get(trx) ?? this.#ofSchemaChange(bytes, length)
+      const appended = (): void => listener?.appended(() => lastKeyIn(bytes, length))
       try {
         const position = commit(trx)
         appended()
@@ -64,6 +68,22 @@ export class CommitOrder {
     }
   }
 
+  /** The listener is told of the next commit that changes the row of this table in the catalogue: schema changes wait before they begin. */
+  watchSchema(table: string, listener: CommitListener): void {
+    this.#ofSchema.set(table, listener)
+  }
+
+  #ofSchemaChange(bytes: Uint8Array, length: number): CommitListener | undefined {
+    if (this.#ofSchema.size === 0) return undefined
+    let found: CommitListener | undefined
+    eachRowIn(bytes, length, (table, key) => {
+      if (table !== CATALOG_TABLE.id) return
+      found ??= this.#ofSchema.get(key as string)
+      this.#ofSchema.delete(key as string)
+    })
+    return found
+  }
+
   /** Makes a call that begins a transaction in the same turn; the listener is told of its commit. */
   watch<T>(listener: CommitListener, call: () => T): T {
     this.#listener = listener
@@ -76,12 +96,15 @@ export class CommitOrder {
 }
 
 function lastKeyIn(bytes: Uint8Array, length: number): unknown {
-  let from = 0
-  let to = 0
-  const note = (_table: number, _bytes: Uint8Array, keyStart: number, keyEnd: number): void => {
-    from = keyStart
-    to = keyEnd
-  }
-  readRedo(bytes, COMMIT_HEADER, length, { put: note, delete: note })
-  return decodeKey(bytes, from, to)
+  let key: unknown
+  eachRowIn(bytes, length, (_table, itsKey) => {
+    key = itsKey
+  })
+  return key
+}
+
+function eachRowIn(bytes: Uint8Array, length: number, visit: (table: number, key: unknown) => void): void {
+  const row = (table: number, _bytes: Uint8Array, keyStart: number, keyEnd: number): void =>
+    visit(table, decodeKey(bytes, keyStart, keyEnd))
+  readRedo(bytes, COMMIT_HEADER, length, { put: row, delete: row })
 }

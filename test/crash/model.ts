@@ -85,6 +85,8 @@ export class Model {
   #counters: Counter[] = []
   /** Commits, from the first, that no death of the machine may take. */
   #floor = 0
+  /** Of everything committed, acknowledged or not: rows and tables. */
+  fingerprint = 0n
   /** Big commits so far. */
   bigCount = 0
   #bigApplied = 0
@@ -178,15 +180,18 @@ export class Model {
 
   acknowledged(work: Work): void {
     const { commit } = work
-    this.#noteCounters(work)
+    this.#noteCounters(work, this.#durability === 'sync')
     if (commit === undefined || commit.big) return
     commit.acknowledged = true
     if (this.#durability === 'sync') this.flushed(commit.from + 1)
   }
 
-  /** It ended without a trace, but for the values it was given. */
-  rolledBack(work: Work): void {
-    this.#noteCounters(work)
+  /**
+   * It ended without a trace, but for the values it was given: they are in the log from here on, and, after a rollback that was awaited
+   * and did not fail (`acknowledged`), as durable as a commit.
+   */
+  rolledBack(work: Work, acknowledged: boolean = false): void {
+    this.#noteCounters(work, acknowledged && this.#durability === 'sync')
   }
 
   /** The first `count` commits are on disk, whatever the durability. */
@@ -204,6 +209,7 @@ export class Model {
       tableOf(this.#rows, row.table).set(keyText(row.key), row)
       this.#settled.set(`${row.table} ${keyText(row.key)}`, row)
     }
+    this.fingerprint = candidate.fingerprint
     this.#settledFingerprint = candidate.fingerprint
     this.#settledCount = candidate.commits
     this.#floor = candidate.commits
@@ -267,6 +273,7 @@ export class Model {
   }
 
   #apply(commit: Commit): void {
+    this.fingerprint ^= commit.delta
     for (const { table, key, after } of commit.effects) {
       if (after === undefined) this.#rows.get(table)?.delete(key)
       else tableOf(this.#rows, table).set(key, after)
@@ -295,8 +302,8 @@ export class Model {
   }
 
   /** Whatever was given out is in the log at the end of the transaction: just before its group, or before the next commit's. */
-  #noteCounters(work: Work): void {
-    const from = work.commit === undefined || work.commit.big ? this.count + 1 : work.commit.from + 1
+  #noteCounters(work: Work, durable: boolean = false): void {
+    const from = durable ? 0 : work.commit === undefined || work.commit.big ? this.count + 1 : work.commit.from + 1
     for (const { table, value } of work.generated) this.#counters.push({ table, value, from })
     work.generated.length = 0
     if (this.#counters.length > MANY_COUNTERS) this.#foldCounters()

@@ -7,6 +7,7 @@ import type { Savepoint } from '../../src/transaction-core.js'
 import type { Prng } from '../support/seeded.js'
 import { type CommitListener, CommitOrder } from './commit-order.js'
 import { type Model, Work } from './model.js'
+import { Onlooker } from './onlooker.js'
 import { OPTIONS, type Shape, type Sizes, type TableSpec, type Value } from './rows.js'
 import { judge, mustReturn, type Outcome, type Statement, type StatementEnd, Statements, type Writer } from './statements.js'
 
@@ -57,6 +58,7 @@ export class Workload {
   readonly #tables: Map<string, Table<Value>> = new Map()
   #tablesBegun = 0
   readonly #order: CommitOrder
+  readonly #onlooker: Onlooker
   readonly #underWay: Set<Promise<void>> = new Set()
   #error: unknown
 
@@ -68,6 +70,7 @@ export class Workload {
     this.#random = random
     this.#settings = settings
     this.#order = new CommitOrder(db)
+    this.#onlooker = new Onlooker(db, model, this.#tables)
     this.#statements = new Statements(model, random, settings.sizes, version)
     for (let number = 1; number <= settings.clients; number++) {
       this.#clients.push({
@@ -107,7 +110,7 @@ export class Workload {
 
   /** Somebody's next move. */
   act(): void {
-    if (this.#random.int(100) < 4) return this.#administer()
+    if (this.#random.int(100) < 6) return this.#administer()
     const idle = this.#clients.filter((client) => !client.busy)
     if (idle.length === 0) return
     const client = this.#random.pick(idle)
@@ -189,7 +192,7 @@ export class Workload {
     this.#doWithin(client, 'rolls back', async (tx) => {
       client.tx = undefined
       await tx.rollback()
-      this.#model.rolledBack(client.work)
+      this.#model.rolledBack(client.work, this.#db.engine.failure === undefined)
     })
   }
 
@@ -290,7 +293,8 @@ export class Workload {
     const spec: TableSpec = { name: `${shape}-${number + 1}`, shape, options: OPTIONS[shape] }
     work.tableCreated = spec
     this.#doWhole(client, `creates table ${spec.name}`, async () => {
-      this.#tables.set(spec.name, await this.#watch(work, () => this.#db.table<Value>(spec.name, spec.options)))
+      this.#order.watchSchema(spec.name, this.#listener(work))
+      this.#tables.set(spec.name, await this.#db.table<Value>(spec.name, spec.options))
       this.#acknowledged(client)
     })
   }
@@ -317,28 +321,34 @@ export class Workload {
   #administer(): void {
     const dice = this.#random.int(100)
     const before = this.#model.count
-    if (dice < 45)
+    if (dice < 25)
       this.#track(
         'checkpoint()',
         this.#db.checkpoint().then(() => this.#model.flushed(before)),
       )
-    else if (dice < 90)
+    else if (dice < 50)
       this.#track(
         'flush()',
         this.#db.flush().then(() => this.#model.flushed(before)),
       )
-    else
+    else if (dice < 60 || this.#db.engine.failure !== undefined)
       this.#track(
         'compact()',
         this.#db.compact().then(() => {}),
       )
+    else if (this.#onlooker.looking) this.#track('looks at its snapshot', (async () => this.#onlooker.end())())
+    else this.#onlooker.begin()
   }
 
   // ── doing it ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Makes the call that begins the transaction of `work`; `before` is called when its commit is appended, before the model is told. */
   #watch<T>(work: Work, call: () => T, before?: (lastKey: () => unknown) => void): T {
-    const listener: CommitListener = {
+    return this.#order.watch(this.#listener(work, before), call)
+  }
+
+  #listener(work: Work, before?: (lastKey: () => unknown) => void): CommitListener {
+    return {
       appended: (lastKey) => {
         before?.(lastKey)
         this.#model.committed(work, false)
@@ -349,7 +359,6 @@ export class Workload {
       },
       visible: () => this.#model.becameVisible(work),
     }
-    return this.#order.watch(listener, call)
   }
 
   #draw(): Statement {

@@ -311,15 +311,15 @@ const REDO: readonly Mutation[] = [
     'counter-on-rollback',
     'a rollback does not log the counter',
     ENGINE,
-    'try {\n      this.#logCounters()\n    } catch',
-    'try {\n    } catch',
+    'const logged = this.#logCounters()\n',
+    'const logged = false\n',
   ),
   mutation(
     'stored-counter',
     'a counter is not stored for checkpoints',
     ENGINE,
-    'this.storeCounter(table)\n      this.#movedCounters',
-    'this.#movedCounters',
+    'this.wal.append(LogKind.Counter, record, 0, record.length)\n        this.storeCounter(table)',
+    'this.wal.append(LogKind.Counter, record, 0, record.length)',
   ),
   mutation(
     'redo-after-savepoint',
@@ -455,8 +455,8 @@ const UNDO: readonly Mutation[] = [
     'purge-views',
     'purge removes what a view still needs',
     SYSTEM,
-    'limit = view.commitNumber\n',
-    'limit = Math.max(limit, view.commitNumber) as CommitNumber\n',
+    'return this.views.first?.commitNumber ?? this.nextCommitNumber',
+    'return this.nextCommitNumber',
   ),
 ]
 
