@@ -513,6 +513,16 @@ describe('a restart (A5)', () => {
     expect(await next(await tableOf(await restart(test)))).toBe(6)
   })
 
+  it('comes after a rollback that was awaited, though another one had its value logged', async () => {
+    await using test = await items()
+    const [a, b] = [await test.db.begin(), await test.db.begin()]
+    await a.insert(test.table, rows(1)[0])
+    await b.insert(test.table, rows(2)[0])
+    void b.rollback()
+    await a.rollback()
+    expect(await next(await tableOf(await test.crash('none')))).toBe(3)
+  })
+
   it('remembers an update to a larger key, and a row that was refused', async () => {
     await using test = await items()
     await test.table.insertMany(rows(1, 2))
