@@ -403,6 +403,7 @@ function* nextOf(scan: LockingScan): Steps<boolean> {
   if (!scan.begun) yield* scan.begin()
   for (;;) {
     const step = scan.advance()
+    if (step === Advance.Found) scan.rest()
     if (step !== Advance.Wait) return step === Advance.Found
     yield* scan.wait()
   }

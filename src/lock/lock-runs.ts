@@ -323,6 +323,17 @@ export class LockRuns {
   }
 }
 
+/** Grows a run that has its tree for itself to a key beyond its end; false if it is not alone, or the key is not beyond. */
+export function growAlone(run: LockRun, key: PackedKey, downwards: boolean): boolean {
+  if (run.tree === null || run.tree.size !== 1) return false
+  const end = downwards ? run.first : run.last
+  const order = end.compare(key)
+  if (downwards ? order <= 0 : order >= 0) return false
+  end.set(key)
+  end.open = false
+  return true
+}
+
 function treeOf(run: LockRun): RunTree {
   if (run.tree === null) fail('a lock run is used that was released')
   return run.tree

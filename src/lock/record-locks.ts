@@ -37,7 +37,7 @@ import {
 } from './lock-modes.js'
 import type { LockOwner } from './lock-owner.js'
 import { type LockInfo, LockResult } from './lock-request.js'
-import { type LockRun, LockRuns } from './lock-runs.js'
+import { growAlone, type LockRun, LockRuns } from './lock-runs.js'
 import type { OwnerList } from './owner-list.js'
 import { RecordLockRequest, RecordQueue, recordLockInfo } from './record-queue.js'
 import { Rec, RecordTable } from './record-table.js'
@@ -94,6 +94,15 @@ export class RecordLocks {
     if (record !== 0 && this.table.rows[record * Rec.Stride + Rec.Queue] !== 0) owner.mayBlock = true
     this.findCovering(index, packed)
     return this.#admit(owner, record, lock)
+  }
+
+  /**
+   * The common case of a scan: nobody has anything to do with the entry, and the run is the only one of its index. Then it now ends there.
+   * False, and nothing has happened, if it is not so, or the entry is not beyond the run's end.
+   */
+  growAlone(run: LockRun, key: Uint8Array, length: number, downwards: boolean): boolean {
+    const packed = this.#key.pack(run.index, key, length)
+    return this.table.find(run.index, packed) === 0 && growAlone(run, packed, downwards)
   }
 
   get scratch(): PackedKey {

@@ -41,6 +41,7 @@ export class ScanLock {
   next(locks: RecordLocks, key: Uint8Array, length: number, mayWait: boolean): LockResult {
     const run = this.#growingRun()
     if (run === null) return this.#single(locks, key, length, mayWait)
+    if (locks.growAlone(run, key, length, this.descending)) return LockResult.Granted
     const result = locks.admit(this.owner, this.index, key, length, this.lock)
     if (result > LockResult.AlreadyHeld) return this.#single(locks, key, length, mayWait)
     if (result === LockResult.AlreadyHeld && run.covers(locks.scratch)) return result

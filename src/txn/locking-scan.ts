@@ -1,11 +1,12 @@
 import { ConflictError } from '../base/errors.js'
-import type { TrxId } from '../base/ids.js'
+import { NO_PAGE, type PageId, type TrxId } from '../base/ids.js'
 import { compareBytes, KeyBuffer } from '../codec/key-encoding.js'
 import { SUPREMUM } from '../lock/lock-key.js'
 import { LockMode, RecordLock, TableLock } from '../lock/lock-modes.js'
 import { LockResult } from '../lock/lock-request.js'
 import { ScanLock } from '../lock/scan-lock.js'
 import type { BTree } from '../storage/btree.js'
+import { Page } from '../storage/page-format.js'
 import type { PageStore } from '../storage/page-store.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
 import type { KeyRange } from './range-scan.js'
@@ -54,8 +55,8 @@ export interface ScanRequest {
  * an observation of a real server.
  *
  * One entry at a time: `advance()` is synchronous, so that a scan that need not wait makes no generators; where it has to wait it says so,
- * and goes on after `wait()`. The row found is in the fields. Entries are locked before they are judged; after a wait the cursor goes
- * back to where it was and looks again.
+ * and goes on after `wait()`. The row found is in the fields; whoever does anything with the store before the next `advance()` calls `rest()`
+ * first. Entries are locked before they are judged; after a wait the cursor goes back to where it was and looks again.
  */
 export class LockingScan {
   /** Of the row found. */
@@ -82,8 +83,10 @@ export class LockingScan {
   /** What the lock system answered where a wait is due. */
   #pending: LockResult = LockResult.Granted
   #lookAgain = false
-  /** Something other than the cursor's moves happened since it was held. */
-  #away = false
+  /** Where the cursor is while something else goes on. */
+  #whereabouts: Whereabouts = Whereabouts.Here
+  /** The leaf it is on. */
+  #page: PageId = NO_PAGE
   #found = 0
   #done = false
   /** `#isEnd` was true. */
@@ -134,8 +137,13 @@ export class LockingScan {
         this.#found++
         return Advance.Found
       }
-      if (this.#away) this.#comeBack()
+      this.#comeBack()
     }
+  }
+
+  /** The cursor stays on the row found while anything may happen to the tree. */
+  rest(): void {
+    this.#leave()
   }
 
   /** Waits for what `advance` could not get; then call it again. Raises what the wait ends with. */
@@ -150,7 +158,7 @@ export class LockingScan {
     const cursor = this.#cursor
     const entryKey = this.entryKey
     entryKey.length = cursor.copyKey(entryKey.bytes)
-    this.#away = false
+    this.#page = this.#store.u32[(cursor.base + Page.Id) >> 2] as PageId
     const inside = this.#isInside()
     this.#newEntryLock = false
     this.#newRowLock = false
@@ -161,10 +169,11 @@ export class LockingScan {
     const writer = trxIdAt(this.#store.u32, at)
     const deleted = this.#isDeleted(at)
     if (!inside && gaps && index === undefined && !reverse) return this.#endWithGap()
-    cursor.hold()
     const lock = !gaps || this.#needsNoGap(deleted) ? this.#record : this.#nextKey
     const refused = this.#lockEntry(lock, writer)
     if (refused !== Verdict.Match) return refused
+    // Got while somebody looked at the committed row: the record may be another by now.
+    if (this.#whereabouts !== Whereabouts.Here) return this.#comeBack() ? this.#look() : Verdict.Skip
     this.#mustSee(writer)
     if (gaps && this.#isEnd()) this.#endFound = true
     if (deleted) {
@@ -191,15 +200,18 @@ export class LockingScan {
   #judgeRecord(at: number): Verdict {
     const { table, covering } = this.#request
     if (covering) return Verdict.Match
+    // A row in an overflow chain is read in operations of its own.
+    if ((this.#store.u8[at + Clustered.Flags] & Flag.Overflow) !== 0) this.#whereabouts = Whereabouts.OnPage
     this.row = this.#reader.decodeRecord(table, at, at + this.#cursor.valueLength)
     return this.#matches()
   }
 
   /** Whether the row is wanted: the user's condition, which may do anything meanwhile. */
   #matches(): Verdict {
-    this.#away = true
     const { where } = this.#request
-    return where === undefined || where(this.row as never) ? Verdict.Match : Verdict.Skip
+    if (where === undefined) return Verdict.Match
+    this.#leave()
+    return where(this.row as never) ? Verdict.Match : Verdict.Skip
   }
 
   /** The row of a secondary entry: locked, unless a shared read needs the entry alone (S9). */
@@ -213,7 +225,7 @@ export class LockingScan {
       this.row = undefined
       return Verdict.Match
     }
-    this.#away = true
+    this.#whereabouts = Whereabouts.OnPage
     store.beginOperation()
     const tree = table.clustered
     if (!tree.find(key.bytes, key.length)) return Verdict.Skip
@@ -257,7 +269,7 @@ export class LockingScan {
 
   /** Semi-consistent read (S8): whether the row, as last committed, is worth waiting for. */
   #lookAtCommitted(): Verdict {
-    this.#away = true
+    this.#leave()
     const row = this.#reader.get(this.#request.table, this.entryKey, undefined)
     if (row === undefined) return Verdict.Skip
     if (!this.#isInside()) return Verdict.Stop
@@ -265,7 +277,7 @@ export class LockingScan {
   }
 
   #refused(result: LockResult): Verdict {
-    this.#away = true
+    this.#leave()
     if (this.#request.policy === 'skip' && result === LockResult.NotAvailable) return Verdict.Skip
     this.#pending = result
     return Verdict.Wait
@@ -351,23 +363,35 @@ export class LockingScan {
   #place(): boolean {
     const { range, reverse } = this.#request
     const cursor = this.#cursor
-    this.#store.beginOperation()
     if (this.#begun) {
-      const there = cursor.resume()
-      const again = this.#lookAgain && there
+      const again = this.#comeBack() && this.#lookAgain
       this.#lookAgain = false
       return again || this.#step()
     }
+    this.#store.beginOperation()
     this.#begun = true
     if (!reverse) return range.lowerLength < 0 ? cursor.first() : cursor.seek(range.lower, range.lowerLength)
     return this.#placeReverse()
   }
 
-  /** Other operations went in between: the cursor's leaf may lie elsewhere, or have changed. */
-  #comeBack(): void {
-    this.#store.beginOperation()
-    this.#cursor.resume()
-    this.#away = false
+  /** Anything may happen from here on: the key is remembered. */
+  #leave(): void {
+    if (this.#whereabouts === Whereabouts.Away) return
+    this.#comeBack()
+    this.#cursor.hold()
+    this.#whereabouts = Whereabouts.Away
+  }
+
+  /** Back to the entry, wherever it is now; false if it is gone. */
+  #comeBack(): boolean {
+    const from = this.#whereabouts
+    this.#whereabouts = Whereabouts.Here
+    if (from === Whereabouts.Away) {
+      this.#store.beginOperation()
+      return this.#cursor.resume()
+    }
+    if (from === Whereabouts.OnPage) this.#cursor.base = this.#store.fetch(this.#page)
+    return true
   }
 
   /** Downwards, the gap above the first entry is locked too: an insert there would be in the range (S7). */
@@ -400,6 +424,14 @@ export const enum Advance {
   End = 1,
   /** A lock that is not free: `wait()`. */
   Wait = 2,
+}
+
+const enum Whereabouts {
+  Here = 0,
+  /** Other operations have begun: its leaf may lie elsewhere in memory, but nothing in it has changed. */
+  OnPage = 1,
+  /** Anything may have happened: it was held. */
+  Away = 2,
 }
 
 const enum Verdict {
