@@ -2,15 +2,16 @@ import { defineConfig } from 'tsup'
 
 /** JavaScript only; `tsc -p tsconfig.build.json` makes the declarations. */
 const config: ReturnType<typeof defineConfig> = defineConfig({
-  entry: ['src/index.ts'],
+  entry: { index: 'src/index.ts', 'cli/main': 'src/cli/main.ts' },
   format: 'esm',
   platform: 'node',
   target: 'node20',
   sourcemap: true,
   clean: true,
-  splitting: false,
+  // The tool and the library are the same code.
+  splitting: true,
   removeNodeProtocol: false,
-  external: ['fs-native-extensions'],
+  external: ['cli-progress', 'commander', 'fs-native-extensions'],
 })
 
 export default config

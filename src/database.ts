@@ -1,12 +1,13 @@
 import { EventEmitter } from 'node:events'
 import { type BackupOptions, type BackupReport, backUp } from './backup.js'
 import { callSite } from './base/call-site.js'
-import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
+import { InvalidArgumentError, NextkeyError } from './base/errors.js'
 import { OrderedList } from './base/ordered-list.js'
 import { type CompactReport, compact } from './compact.js'
-import { asNextkeyError, mustBeOurs } from './directory.js'
+import { asNextkeyError, prepareDirectory } from './directory.js'
 import { freeze } from './freeze.js'
 import { insertOptions } from './insert-options.js'
+import { type Inspector, withInspector } from './inspector.js'
 import { describeTransaction, type Lock, listLocks, lockNames, type TransactionInfo } from './introspection.js'
 import { warnOfLeaks } from './leaks.js'
 import type { Deadlock } from './lock/deadlock.js'
@@ -55,21 +56,17 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
 
 /** As `open`, with seams of the caller's: for tests. */
 export async function openWith(environment: Environment, directory: string, options: OpenOptions = {}): Promise<Database> {
-  if (typeof directory !== 'string' || directory === '')
-    throw new InvalidArgumentError(`open() takes the path of a directory, not ${describe(directory)}`)
   const resolved = resolveOptions(options)
   const openedAt = callSite()
-  const { fileSystem, directoryLocker: locker, clock } = environment
-  const path = directory.length > 1 && directory.endsWith('/') ? directory.slice(0, -1) : directory
-  if (!resolved.readOnly) mustBeOurs(environment, path)
-  else if (!fileSystem.exists(path))
-    throw new NextkeyError('ERR_NOT_FOUND', `there is no directory ${path}`, { details: { directory: path } })
+  const { directoryLocker: locker, clock } = environment
+  const path = prepareDirectory(environment, directory, resolved.readOnly)
   const lock = resolved.unsafeShared
     ? undefined
     : await lockDirectory(path, { locker, clock, waitMs: resolved.waitForLock, openedAt, readOnly: resolved.readOnly })
   try {
     const engine = await openEngine(environment, recoveryOptions(path, resolved))
-    return new Database(engine, resolved, path, lock)
+    const db = new Database(engine, resolved, path, lock)
+    return resolved.inspect ? await withInspector(db) : db
   } catch (error) {
     lock?.release()
     throw asNextkeyError(error, path)
@@ -97,6 +94,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly schemaChanges: SchemaChanges
   /** @internal */
   readonly tableUse: TableUse
+  /** @internal */
+  inspector: Inspector | undefined
   readonly #lock: DirectoryLock | undefined
   readonly #handles: Map<TableStore, Table> = new Map()
   readonly #transactions: OrderedList<TransactionCore> = new OrderedList()
@@ -467,6 +466,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
       if (!this.options.readOnly && engine.failure === undefined) await engine.checkpoints.finish()
     } finally {
       process.off('exit', this.#exitHook)
+      await this.inspector?.close()
       await engine.wal?.close().catch(() => {})
       engine.file.close()
       this.#lock?.release()

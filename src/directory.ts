@@ -1,8 +1,19 @@
-import { NextkeyError } from './base/errors.js'
+import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
 import type { Environment } from './platform/environment.js'
 
+/** The path of the directory, which exists then. Raises ERR_INVALID_ARGUMENT, ERR_NOT_FOUND, and as mustBeOurs. */
+export function prepareDirectory(environment: Environment, directory: unknown, readOnly: boolean): string {
+  if (typeof directory !== 'string' || directory === '')
+    throw new InvalidArgumentError(`open() takes the path of a directory, not ${describe(directory)}`)
+  const path = directory.length > 1 && directory.endsWith('/') ? directory.slice(0, -1) : directory
+  if (!readOnly) mustBeOurs(environment, path)
+  else if (!environment.fileSystem.exists(path))
+    throw new NextkeyError('ERR_NOT_FOUND', `there is no directory ${path}`, { details: { directory: path } })
+  return path
+}
+
 /** Makes the directory, unless something else lives there. Raises ERR_NOT_A_DATABASE, ERR_IO, ERR_DISK_FULL. */
-export function mustBeOurs(environment: Environment, path: string): void {
+function mustBeOurs(environment: Environment, path: string): void {
   const { fileSystem } = environment
   let names: string[]
   try {
@@ -43,4 +54,4 @@ export function asNextkeyError(error: unknown, path: string): unknown {
 }
 
 /** What an opening that was interrupted may have left. */
-const OUR_NAMES = new Set(['nextkey.lock', 'nextkey.db.new', 'wal'])
+const OUR_NAMES = new Set(['nextkey.lock', 'nextkey.db.new', 'nextkey.sock', 'wal'])

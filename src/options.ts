@@ -41,6 +41,11 @@ export interface OpenOptions {
   checkpointInterval?: number
   /** Bytes of one log file. Default 16 MiB. */
   logSegmentSize?: number
+  /**
+   * Answers `npx nextkey status`, `locks` and `backup` from other processes of this machine while the database is open, through a local
+   * socket in the directory that only this user can reach. Default false.
+   */
+  inspect?: boolean
   /** Called now and then while a long recovery is under way. */
   onRecovery?: (progress: RecoveryProgress) => void
 }
@@ -99,6 +104,7 @@ const DEFAULTS: Omit<ResolvedOptions, 'cacheSize' | 'metadataLockTimeout'> = {
   waitForLock: 0,
   readOnly: false,
   unsafeShared: false,
+  inspect: false,
   checkpointBytes: 64 * 2 ** 20,
   checkpointInterval: 60_000,
 }
@@ -116,6 +122,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   walDirectory: (value) => (typeof value === 'string' && value !== '' ? undefined : 'the path of a directory'),
   readOnly: oneOf(true, false),
   unsafeShared: oneOf(true, false),
+  inspect: oneOf(true, false),
   checkpointBytes: between(65536, 2 ** 40, 'bytes'),
   checkpointInterval: between(1, 2 ** 31 - 1, 'milliseconds'),
   logSegmentSize: (value) =>

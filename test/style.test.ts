@@ -25,7 +25,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   lock: { imports: ['base', 'platform', 'codec'] },
   txn: { imports: ['base', 'platform', 'codec', 'storage', 'wal', 'lock'] },
   face: { imports: ['base', 'platform', 'codec', 'storage', 'wal', 'lock', 'txn'] },
-  cli: { imports: ['face'] },
+  cli: { imports: ['face'], packages: ['cli-progress', 'commander'] },
 }
 
 interface Ban {

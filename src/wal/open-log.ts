@@ -6,7 +6,7 @@ import type { Environment } from '../platform/environment.js'
 import { type FailureListener, LogFailure, translatingErrors } from './failure.js'
 import { Frame, Header, NO_EPOCH } from './log-format.js'
 import { LogReader } from './log-reader.js'
-import { type FoundFiles, findSegments } from './segment-chain.js'
+import { type FoundFiles, type FoundSegment, findSegments } from './segment-chain.js'
 import { SegmentSupply } from './segment-supply.js'
 import { type Durability, WriteAheadLog } from './write-ahead-log.js'
 
@@ -71,6 +71,11 @@ export class FoundLog {
   /** Whether there is no log at all. */
   get empty(): boolean {
     return this.#files.chain.length === 0
+  }
+
+  /** The files that are the log, oldest first. */
+  get segments(): readonly FoundSegment[] {
+    return this.#files.chain
   }
 
   /**

@@ -1,0 +1,67 @@
+import { describe, describeTables, inspectFiles, type TableStatistics } from '../../tools.js'
+import { Exit } from '../context.js'
+import { bytes, counted, number, percent, table } from '../output.js'
+import type { Session } from '../session.js'
+
+export async function stat(session: Session, _options: object, directory: string): Promise<Exit> {
+  session.mustExist(directory)
+  const files = inspectFiles(session.context.environment, directory, session.options.walDirectory)
+  const [newest] = files.superblocks
+  const { tables, free, pages } = await session.look(directory, async (db) => ({
+    tables: await session.long('reading', (long) => describeTables(db, long)),
+    free: db.status().file.freeBlocks,
+    pages: db.status().file.pages,
+  }))
+  const freeBytes = free * 16384
+  const logSize = files.log.segments.reduce((sum, { size }) => sum + size, 0)
+  const report = {
+    directory,
+    databaseId: files.databaseId,
+    sealed: newest.sealed,
+    dataFile: { path: files.dataFile, size: files.size, free: freeBytes, pages },
+    checkpoint: { number: newest.checkpoint, logPosition: newest.logPosition },
+    log: {
+      directory: files.log.directory,
+      files: files.log.segments.length,
+      size: logSize,
+      since: files.log.since,
+      problem: files.log.problem,
+    },
+    tables,
+  }
+  await session.result(report, () => {
+    const { bold, dim, warn } = session.style
+    const since = files.log.since
+    return [
+      `${bold(directory)}  ${dim(`database ${files.databaseId}`)}${newest.sealed ? '  a copy made by backup' : ''}`,
+      `data file    ${bytes(files.size)}, ${counted(pages, 'page')}, ${bytes(freeBytes)} free`,
+      `checkpoint   ${number(newest.checkpoint)}, at log position ${number(newest.logPosition)}`,
+      `log          ${counted(files.log.segments.length, 'file')}, ${bytes(logSize)}${
+        since === undefined ? '' : `; since the checkpoint ${counted(since.commits, 'commit')}, ${bytes(since.bytes)}`
+      }`,
+      ...(files.log.problem === undefined ? [] : [warn(`             ${files.log.problem}`)]),
+      ...(since !== undefined && since.commits > 0 ? [dim('             (what follows is the checkpoint alone)')] : []),
+      '',
+      tables.length === 0
+        ? 'no tables'
+        : table(['table / index', 'key', 'entries', 'pages', 'size', 'fill', 'depth'], tables.flatMap(lines)),
+    ].join('\n')
+  })
+  return Exit.Ok
+}
+
+function lines(found: TableStatistics): string[][] {
+  const key = found.definition.key === null ? '(beside the value)' : [found.definition.key].flat().join(', ')
+  return [
+    [found.name, `${key}${found.definition.autoIncrement ? ' auto' : ''}`, ...figures(found)],
+    ...found.indexes.map((index) => [
+      `  ${describe(index.name).slice(1, -1)}`,
+      `${index.on.join(', ')}${index.unique ? ' unique' : ''}`,
+      ...figures(index),
+    ]),
+  ]
+}
+
+function figures({ entries, pages, size, fill, depth }: TableStatistics | TableStatistics['indexes'][number]): string[] {
+  return [number(entries), number(pages), bytes(size), percent(fill), String(depth)]
+}

@@ -1,0 +1,33 @@
+import { NextkeyError } from '../index.js'
+import { type Context, Exit } from './context.js'
+import { styleFor } from './output.js'
+
+/** Says what went wrong, to a person or, with --json, to a program; returns the exit status. */
+export async function tellFailure(context: Context, error: unknown, json: boolean, consequence: string | undefined): Promise<Exit> {
+  const code = error instanceof NextkeyError ? error.code : 'ERR_INTERNAL'
+  const message = error instanceof Error ? error.message : String(error)
+  if (json) {
+    const details = error instanceof NextkeyError ? error.details : {}
+    await context.stdout.write(
+      `${JSON.stringify({ error: { code, message, details, ...(consequence === undefined ? {} : { consequence }) } }, plain, 2)}\n`,
+    )
+  } else {
+    const { bad } = styleFor(context.stderr)
+    const stack = error instanceof NextkeyError || !(error instanceof Error) ? '' : `\n${error.stack}`
+    await context.stderr.write(`${bad(`nextkey: ${code}:`)} ${message}${stack}\n`)
+    if (code === 'ERR_DIRECTORY_LOCKED') await context.stderr.write('With --wait <seconds> this command waits for it.\n')
+    if (consequence !== undefined) await context.stderr.write(`${consequence}\n`)
+  }
+  return exitFor(code)
+}
+
+function exitFor(code: string): Exit {
+  if (code === 'ERR_DIRECTORY_LOCKED') return Exit.Locked
+  if (code === 'ERR_DAMAGED' || code === 'ERR_LOG_DAMAGED') return Exit.Damaged
+  if (code === 'ERR_INVALID_ARGUMENT') return Exit.Usage
+  return code === 'ERR_ABORTED' ? Exit.Interrupted : Exit.Failed
+}
+
+function plain(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? `${value}n` : value
+}

@@ -1,0 +1,10 @@
+/** What the command-line tool needs beside the public face: seams for its tests, and a look into files without opening a database. */
+export { describe } from './base/errors.js'
+export { decodeStandalone, encodeStandalone } from './codec/standalone-codec.js'
+export { openWith } from './database.js'
+export { dataPath, type FilesReport, inspectFiles, type LogEntry, type LogOptions, readLogEntries } from './inspect-files.js'
+export { askInspector, type InspectorRequest } from './inspector.js'
+export { type Environment, systemEnvironment } from './platform/environment.js'
+export type { File } from './platform/file-system.js'
+export { describeTables, type TableStatistics } from './statistics.js'
+export { describeTable, keyWithin, type TableDescription } from './transfer.js'
