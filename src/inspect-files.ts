@@ -35,8 +35,8 @@ export function inspectFiles(environment: Environment, directory: string, walDir
   const log: FilesReport['log'] = { directory: walDirectory, segments: [], since: undefined, problem: undefined }
   try {
     const found = openLog(environment, { directory: walDirectory, databaseId })
-    log.segments = found.segments.map(({ path, size, header: { sequence, epoch, first, length } }) => {
-      return { file: path, sequence, epoch, first, end: first + length, size }
+    log.segments = found.segments.map(({ path, size: fileSize, header: { sequence, epoch, first, length } }) => {
+      return { file: path, sequence, epoch, first, end: first + length, size: fileSize }
     })
     log.since = found.empty && superblocks[0].sealed === true ? { commits: 0, groups: 0, bytes: 0 } : countFrom(found, superblocks)
   } catch (error) {

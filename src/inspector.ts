@@ -36,11 +36,11 @@ export async function withInspector(db: Database): Promise<Database> {
 }
 
 async function serve(db: Database, connection: LineConnection): Promise<void> {
-  const reply = (answer: Answer): void => connection.send(JSON.stringify(answer, plain))
+  const reply = (part: Answer): void => connection.send(JSON.stringify(part, plain))
   try {
     for await (const line of connection.lines()) {
       try {
-        const result = await answer(db, JSON.parse(line) as InspectorRequest, reply)
+        const result = await carryOut(db, JSON.parse(line) as InspectorRequest, reply)
         reply({ result: result ?? null })
       } catch (error) {
         const { code = 'ERR_INTERNAL', message, retryable = false, details = {} } = error as NextkeyError
@@ -52,7 +52,7 @@ async function serve(db: Database, connection: LineConnection): Promise<void> {
   }
 }
 
-async function answer(db: Database, request: InspectorRequest, reply: (answer: Answer) => void): Promise<unknown> {
+async function carryOut(db: Database, request: InspectorRequest, reply: (answer: Answer) => void): Promise<unknown> {
   switch (request.command) {
     case 'status': {
       const status = db.status()

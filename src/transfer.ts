@@ -19,7 +19,11 @@ export function describeTable(db: Database, table: Table): TableDescription {
     ...(value === 'row' ? {} : { value }),
     ...(indexes.length === 0
       ? {}
-      : { indexes: Object.fromEntries(indexes.map(({ name, on, unique }) => [name, unique ? { on, unique } : { on }])) }),
+      : {
+          indexes: Object.fromEntries(
+            indexes.map((index) => [index.name, index.unique ? { on: index.on, unique: true } : { on: index.on }]),
+          ),
+        }),
   }
   return { name, options, next: autoIncrement ? counter : undefined }
 }

@@ -16,8 +16,8 @@ import { Session } from './session.js'
 /** Runs the tool with these arguments, program name left out; resolves to the exit status. */
 export async function run(context: Context, args: readonly string[]): Promise<Exit> {
   let exit: Exit = Exit.Ok
-  const program = makeProgram(context, (status) => {
-    exit = status
+  const program = makeProgram(context, (exitStatus) => {
+    exit = exitStatus
   })
   try {
     await program.parseAsync([...args], { from: 'user' })
@@ -46,7 +46,7 @@ function makeProgram(context: Context, ended: (exit: Exit) => void): Command {
     .helpCommand(true)
     .addHelpText('after', OVERVIEW)
 
-  const add = (signature: string, summary: string, help: string, run: Run, consequence?: string): Command => {
+  const add = (signature: string, summary: string, help: string, work: Run, consequence?: string): Command => {
     const command = program.command(signature).summary(summary).description(`${summary}.`)
     command.addHelpText('after', `\n${help}\n`)
     command.option('--json', 'the result as JSON, for programs').option('-q, --quiet', 'no progress and no remarks')
@@ -54,7 +54,7 @@ function makeProgram(context: Context, ended: (exit: Exit) => void): Command {
     command.action(async (...given: unknown[]) => {
       const [options, ...args] = [given.at(-2) as CommonOptions, ...given.slice(0, -2)]
       try {
-        ended(await run(new Session(context, options), options as never, ...(args as never[])))
+        ended(await work(new Session(context, options), options as never, ...(args as never[])))
       } catch (error) {
         ended(await tellFailure(context, error, options.json === true, consequence))
       }

@@ -62,7 +62,7 @@ class Load {
       if (this.#session.context.signal.aborted) throw new NextkeyError('ERR_ABORTED', 'the load was ended')
     }
     this.#progress.stop()
-    if (reader !== undefined && reader.left > 0) for (const record of reader.push(Buffer.from('\n'))) await this.#take(record)
+    if (reader !== undefined && reader.left > 0) for (const record of lastRecord(reader)) await this.#take(record)
     await this.#leaveTable()
     if (this.#options.table === undefined) this.#mustBeWhole()
     return { tables: this.#tables.size, rows: this.#committed }
@@ -142,6 +142,15 @@ class Load {
         rows: this.#seen,
         expected: this.#end.rows,
       })
+  }
+}
+
+/** What stands in a last line without an end. */
+function lastRecord(reader: RecordReader): DumpRecord[] {
+  try {
+    return [...reader.push(Buffer.from('\n'))]
+  } catch (cause) {
+    throw new DamagedError('the input is cut off in the middle of a row', { cause: (cause as Error).message })
   }
 }
 
