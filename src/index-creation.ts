@@ -54,12 +54,19 @@ export class IndexCreation {
   async #scan(build: IndexBuild): Promise<void> {
     const { engine } = this.#db
     const { clock } = engine.environment
+    let rest = 0
+    let { nextTrxId } = engine.system
     while (!build.scanned) {
-      // Before each slice, the first included: writers get their turn.
+      // Before each slice, the first included: writers get their turn, and, if there are any, as much time as the slice before took.
       await (engine.checkpoints.overdue() ?? clock.macrotask())
+      const isBusy = engine.system.nextTrxId !== nextTrxId
+      nextTrxId = engine.system.nextTrxId
+      if (isBusy && rest > 0) await new Promise<void>((resolve) => clock.setTimer(rest, resolve, true))
       this.#mustGoOn()
+      const start = clock.now()
       this.#slice(build)
       engine.payDebts()
+      rest = clock.now() - start
       const { onProgress } = this.#work
       if (onProgress !== undefined) onProgress({ done: build.rows, total: Math.round(build.rows / Math.max(build.fraction, 1e-9)) })
     }
@@ -115,5 +122,5 @@ export class IndexCreation {
 }
 
 /** A slice of work between two turns of the event loop. */
-const SLICE_MS = 3
-const ROWS_PER_STEP = 256
+const SLICE_MS = 2
+const ROWS_PER_STEP = 128
