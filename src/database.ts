@@ -29,7 +29,7 @@ import { Snapshot } from './snapshot.js'
 import { Statements } from './statements.js'
 import { describeStatus, type Status } from './status.js'
 import { SyncTransaction } from './sync-transaction.js'
-import { type InsertOptions, type Row, Table } from './table.js'
+import { Table } from './table.js'
 import { mustMatch, resolveTableOptions, type TableOptions } from './table-options.js'
 import { Transaction } from './transaction.js'
 import { checkTransactionOptions, type ManagedTransactionOptions, TransactionCore, type TransactionOptions } from './transaction-core.js'
@@ -43,6 +43,7 @@ import type { TableStore } from './txn/table-store.js'
 import { TableUse } from './txn/table-use.js'
 import type { Trx } from './txn/trx.js'
 import { type WaitOptions, Waits } from './waits.js'
+import { type DatabaseEvents, Watch } from './watch.js'
 
 /**
  * Opens the database in a directory, making it if there is none, and recovers it if it was not closed.
@@ -73,11 +74,6 @@ export async function openWith(environment: Environment, directory: string, opti
   }
 }
 
-export interface DatabaseEvents {
-  checkpoint: [{ number: number }]
-  deadlock: [Deadlock]
-}
-
 export class Database extends EventEmitter<DatabaseEvents> {
   readonly directory: string
   /** @internal */
@@ -90,6 +86,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly reads: Reads
   /** @internal */
   readonly waits: Waits
+  /** @internal */
+  readonly watch: Watch
   /** @internal */
   readonly schemaChanges: SchemaChanges
   /** @internal */
@@ -116,15 +114,12 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.#lock = lock
     this.statements = new Statements(engine, options.autoIncrementLockMode)
     this.reads = new Reads(engine)
-    this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock)
+    this.watch = new Watch(this, engine, options, this.#transactions)
+    this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock, this.watch.selfWaits)
     this.schemaChanges = new SchemaChanges(this)
     this.tableUse = new TableUse(engine.rowLocks)
-    const { graph } = engine.rowLocks.locks
-    graph.names = lockNames(engine)
-    // Listeners run when the lock system is done.
-    graph.onDeadlock = (deadlock) => queueMicrotask(() => this.emit('deadlock', deadlock))
+    engine.rowLocks.locks.graph.names = lockNames(engine)
     this.#turns = new Turns(engine.environment.clock)
-    engine.checkpoints.onComplete = (number) => this.emit('checkpoint', { number })
     // What is committed but not yet on disk, under 'write' and 'lazy', is made durable when the process ends in an orderly way.
     this.#exitHook = () => {
       if (engine.wal !== undefined && !engine.wal.poisoned) engine.wal.syncNow()
@@ -331,20 +326,6 @@ export class Database extends EventEmitter<DatabaseEvents> {
     return store.keyPaths === null ? this.statements.put(trx, store, args[1], args[0]) : this.statements.put(trx, store, args[0], undefined)
   }
 
-  /** @internal */
-  insertMany<R>(table: Table<R>, rows: Iterable<Row<R>>, options: InsertOptions<R> | undefined): Promise<unknown[]> {
-    return this.transaction((tx) => tx.insertMany(table, rows, options))
-  }
-
-  /** @internal */
-  async insertFrom<R>(
-    table: Table<R>,
-    rows: AsyncIterable<Row<R>> | Iterable<Row<R>>,
-    options: InsertOptions<R> | undefined,
-  ): Promise<number> {
-    return this.transaction(async (tx) => (await tx.insertFrom(table, rows, options)).count)
-  }
-
   /** @internal A range read that shows what is committed when its loop begins. */
   results<T>(table: object, indexName: string | undefined, range: Range, want: Want): Results<T> {
     const store = this.storeOf(table)
@@ -419,7 +400,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
   /** Transactions that are open. */
   transactions(): TransactionInfo[] {
-    return Array.from(this.#transactions, (core) => describeTransaction(this.engine, core.trx))
+    return Array.from(this.#transactions, (core) => describeTransaction(this.engine, core))
   }
 
   /** The last deadlock, with every transaction, lock and wait in it; `String()` of it reads like InnoDB's. */
@@ -461,6 +442,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
       for (const core of Array.from(this.#transactions)) core.rollback('was rolled back: the database was closed')
       for (const trx of this.#waiting) this.#giveUp(trx)
       await Promise.allSettled(this.#working)
+      this.watch.stop()
       engine.purging.stop()
       await engine.checkpoints.stop()
       if (!this.options.readOnly && engine.failure === undefined) await engine.checkpoints.finish()

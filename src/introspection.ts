@@ -43,6 +43,16 @@ export interface TransactionInfo {
   /** The lock it waits for. */
   waitingFor: Lock | undefined
   hasView: boolean
+  /** Milliseconds since it began; undefined for one that ends within the call it began in. */
+  age: number | undefined
+  /** Where it was begun: known with the option `detectSelfWaits`. */
+  begunBy: string | undefined
+}
+
+/** A transaction that is open for longer than `longTransactionTime`. */
+export interface LongTransaction extends TransactionInfo {
+  /** What it has locked or waits for; rows it has written are in it only if somebody asked for them. */
+  held: Lock[]
 }
 
 /** Lists what is locked. Implicit locks, of rows written, are not listed until somebody asked for them. */
@@ -51,7 +61,7 @@ export function listLocks(engine: Engine): Lock[] {
   return Array.from(engine.rowLocks.locks.locks(keysWithin), (info) => describeLock(engine, info))
 }
 
-export function describeTransaction(engine: Engine, trx: Trx): TransactionInfo {
+export function describeTransaction(engine: Engine, { trx, begunAt }: { trx: Trx; begunAt: number | undefined }): TransactionInfo {
   const { owner } = trx
   return {
     id: trx.number,
@@ -60,6 +70,8 @@ export function describeTransaction(engine: Engine, trx: Trx): TransactionInfo {
     locks: owner.structures,
     waitingFor: owner.waiting === null ? undefined : describeLock(engine, owner.waiting.describe()),
     hasView: trx.view !== undefined,
+    age: begunAt === undefined ? undefined : engine.environment.clock.now() - begunAt,
+    begunBy: owner.begunBy,
   }
 }
 

@@ -1,6 +1,7 @@
 import { totalmem } from 'node:os'
 import { constrainedMemory } from 'node:process'
 import { describe, InvalidArgumentError } from './base/errors.js'
+import type { Environment } from './platform/environment.js'
 import { MAX_FRAMES, MIN_FRAMES } from './storage/frame-pool.js'
 import { Page } from './storage/page-format.js'
 import type { RecoveryOptions, RecoveryProgress } from './txn/recovery.js'
@@ -29,6 +30,19 @@ export interface OpenOptions {
   cacheSize?: number
   /** Milliseconds to keep trying while somebody else has the directory. Default 0. */
   waitForLock?: number
+  /**
+   * Milliseconds for which a snapshot, a transaction's view or a range read may hold back purge. One that does so for longer is given
+   * up: its next read raises ERR_SNAPSHOT_TOO_OLD. Default: for ever.
+   */
+  maxViewAge?: number
+  /** Milliseconds after which an open transaction is long: `db.on('longTransaction', …)`. Default 10,000. */
+  longTransactionTime?: number
+  /**
+   * Refuses with ERR_SELF_WAIT a call, made inside a transaction's function, that would wait for a lock of that very transaction, and
+   * tells in messages where transactions were begun. Costs speed, in every promise of the process. Default: when NODE_ENV is
+   * 'development' or 'test'.
+   */
+  detectSelfWaits?: boolean
   /** Directory of the write-ahead log. Default: `wal` within the database's. It must always be given alike. */
   walDirectory?: string
   /** Shows the newest checkpoint and changes nothing. Default false. */
@@ -50,8 +64,9 @@ export interface OpenOptions {
   onRecovery?: (progress: RecoveryProgress) => void
 }
 
-export type ResolvedOptions = Required<Omit<OpenOptions, 'walDirectory' | 'onRecovery' | 'logSegmentSize'>> &
-  Pick<OpenOptions, 'walDirectory' | 'onRecovery' | 'logSegmentSize'>
+export type ResolvedOptions = Required<Omit<OpenOptions, WithoutDefault>> & Pick<OpenOptions, WithoutDefault>
+
+type WithoutDefault = 'walDirectory' | 'onRecovery' | 'logSegmentSize' | 'maxViewAge' | 'detectSelfWaits'
 
 export const ISOLATION_LEVELS: readonly IsolationLevel[] = [
   'read-uncommitted',
@@ -81,6 +96,12 @@ export function resolveOptions(options: OpenOptions): ResolvedOptions {
   }
 }
 
+export function detectsSelfWaits({ detectSelfWaits }: ResolvedOptions, environment: Environment): boolean {
+  return detectSelfWaits ?? DEVELOPMENT.has(environment.variable('NODE_ENV') ?? '')
+}
+
+const DEVELOPMENT: ReadonlySet<string> = new Set(['development', 'test'])
+
 /** What the engine is opened with, in this directory. */
 export function recoveryOptions(directory: string, options: ResolvedOptions): RecoveryOptions {
   return {
@@ -90,6 +111,7 @@ export function recoveryOptions(directory: string, options: ResolvedOptions): Re
     cacheSize: options.cacheSize,
     checkpointBytes: options.checkpointBytes,
     checkpointInterval: options.checkpointInterval,
+    maxViewAge: options.maxViewAge,
     readOnly: options.readOnly,
     segmentSize: options.logSegmentSize,
     onProgress: options.onRecovery,
@@ -102,6 +124,7 @@ const DEFAULTS: Omit<ResolvedOptions, 'cacheSize' | 'metadataLockTimeout'> = {
   autoIncrementLockMode: 1,
   lockWaitTimeout: 50_000,
   waitForLock: 0,
+  longTransactionTime: 10_000,
   readOnly: false,
   unsafeShared: false,
   inspect: false,
@@ -119,6 +142,9 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   metadataLockTimeout: between(0, 2 ** 31 - 1, 'milliseconds'),
   cacheSize: between(MIN_FRAMES * Page.Size, MAX_FRAMES * Page.Size, 'bytes'),
   waitForLock: between(0, 2 ** 31 - 1, 'milliseconds'),
+  maxViewAge: between(1, 2 ** 31 - 1, 'milliseconds'),
+  longTransactionTime: between(1, 2 ** 31 - 1, 'milliseconds'),
+  detectSelfWaits: oneOf(true, false),
   walDirectory: (value) => (typeof value === 'string' && value !== '' ? undefined : 'the path of a directory'),
   readOnly: oneOf(true, false),
   unsafeShared: oneOf(true, false),

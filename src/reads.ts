@@ -59,7 +59,14 @@ export class Reads {
       const source = open()
       try {
         const scan = new RangeScan(pager, reader, table, index, bounds, range.reverse === true, want, source.view)
-        return { scan, check: () => source.check(), release: () => source.release() }
+        return {
+          scan,
+          check: () => {
+            source.check()
+            if (typeof source.view === 'object') source.view.mustLast()
+          },
+          release: () => source.release(),
+        }
       } catch (error) {
         source.release()
         throw error

@@ -75,6 +75,7 @@ export class Snapshot {
 
   #mustBeOpen(): void {
     this.#db.mustBeOpen()
+    this.#view.mustLast()
     if (this.#view.closed) throw new NextkeyError('ERR_SNAPSHOT_GONE', 'this snapshot was closed: make another one', { retryable: true })
   }
 }

@@ -98,7 +98,7 @@ export class Table<R = unknown> {
 
   /** Inserts all rows or none, in one statement. Resolves to their keys. */
   insertMany(rows: Iterable<Row<R>>, options?: InsertOptions<R>): Promise<unknown[]> {
-    return this.#db.insertMany(this, rows, options)
+    return this.#db.transaction((tx) => tx.insertMany(this, rows, options))
   }
 
   /**
@@ -106,7 +106,7 @@ export class Table<R = unknown> {
    * auto-increment value wait for it, unless the database was opened with autoIncrementLockMode 2.
    */
   insertFrom(rows: AsyncIterable<Row<R>> | Iterable<Row<R>>, options?: InsertOptions<R>): Promise<number> {
-    return this.#db.insertFrom(this, rows, options)
+    return this.#db.transaction(async (tx) => (await tx.insertFrom(this, rows, options)).count)
   }
 
   /** Inserts the row, or replaces the one with the same key. Resolves to the key. */

@@ -3,7 +3,7 @@ import { KeyBuffer } from './codec/key-encoding.js'
 import type { Database } from './database.js'
 import { insertOptions } from './insert-options.js'
 import { LockMode } from './lock/lock-modes.js'
-import type { LockOwner } from './lock/lock-owner.js'
+import { IdleSince, type LockOwner } from './lock/lock-owner.js'
 import { type LockRequest, LockResult } from './lock/lock-request.js'
 import { MetadataLock } from './lock/metadata-modes.js'
 import { encodeRange, type Range } from './range.js'
@@ -75,6 +75,10 @@ export class TransactionCore {
   /** Its neighbours among the open ones. */
   before: TransactionCore | null = null
   after: TransactionCore | null = null
+  /** When it began, by the monotonic clock, ms; undefined for one that ends within the call it began in. */
+  begunAt: number | undefined
+  /** Somebody was told that it is open for long. */
+  isKnownLong = false
   #savepoints = 0
   /** Without those that a rollback to an earlier one has undone. */
   #validSavepoints: Savepoint[] = []
@@ -101,8 +105,10 @@ export class TransactionCore {
   /** What a consistent read of this transaction shows; a READ COMMITTED view is for one statement, and closed at its end. */
   visibility(): Visibility {
     if (this.#isolation === 'read-uncommitted') return 'newest'
-    this.trx.view ??= this.db.engine.system.openView(this.trx.trxId)
-    return this.trx.view
+    const { trx } = this
+    if (trx.view === undefined) trx.view = this.db.engine.system.openView(trx.trxId)
+    else trx.view.mustLast()
+    return trx.view
   }
 
   /**
@@ -115,6 +121,7 @@ export class TransactionCore {
     const { statements } = this.db
     const { mayWait } = trx
     if (wait === 'nowait') trx.mayWait = false
+    trx.owner.idleSince = IdleSince.Busy
     const mark = statements.mark(trx)
     try {
       if (table !== undefined) {
@@ -132,6 +139,7 @@ export class TransactionCore {
     } finally {
       statements.end(trx)
       if (trx.streams === 0) this.db.tableUse.endStatement(trx)
+      trx.owner.idleSince = trx.owner.mayBlock ? this.db.engine.environment.clock.now() : IdleSince.Before
       trx.mayWait = mayWait
       if (this.#isolation === 'read-committed' && this.trx.view !== undefined) {
         this.db.engine.system.closeView(this.trx.view)
@@ -284,6 +292,12 @@ export class TransactionCore {
     const savepoint: Savepoint = { mark: markOf(this.trx), atBeginning, metadata, number: ++this.#savepoints }
     this.#validSavepoints.push(savepoint)
     return savepoint
+  }
+
+  /** The same, in its turn among the statements. */
+  *savepointStep(): Steps<Savepoint> {
+    yield* NO_WAITS
+    return this.savepoint()
   }
 
   /** Undoes what was done since the savepoint, which stays valid. */

@@ -22,6 +22,7 @@ export class Transaction {
   /** @internal */
   constructor(core: TransactionCore) {
     this.#core = core
+    core.db.watch.begun(core)
   }
 
   /** As `db.locks()` and errors name it. */
@@ -73,25 +74,27 @@ export class Transaction {
     source: AsyncIterable<Row<R>> | Iterable<Row<R>>,
     options?: InsertOptions<R>,
   ): Promise<{ count: number; firstKey: unknown }> {
-    const mark = this.#core.savepoint()
-    const { trx } = this.#core
+    const core = this.#core
+    const { trx } = core
     let count = 0
     let firstKey: unknown
-    const insert = this.#core.rowInserter(table, options, new StatementValues(0))
+    let mark: Savepoint | undefined
+    const insert = core.rowInserter(table, options, new StatementValues(0))
     trx.streams++
     try {
+      mark = await this.#run(() => core.savepointStep(), {})
       for await (const row of source) {
         const key = await this.#run(() => insert(row), options ?? {}, table, MetadataLock.SW)
         if (key === undefined) continue
         if (count++ === 0) firstKey = key
       }
     } catch (error) {
-      if (this.#core.ended === undefined) await this.rollbackTo(mark)
+      if (core.ended === undefined && mark !== undefined) await this.rollbackTo(mark)
       throw error
     } finally {
       if (--trx.streams === 0) {
-        this.#core.db.statements.autoIncrement.release(trx)
-        this.#core.db.tableUse.endStatement(trx)
+        core.db.statements.autoIncrement.release(trx)
+        core.db.tableUse.endStatement(trx)
       }
     }
     return { count, firstKey }
@@ -156,7 +159,7 @@ export class Transaction {
    */
   async commit(): Promise<void> {
     this.#core.mustBeOpen()
-    if (this.#pending > 0) {
+    if (this.#isBusy) {
       await this.#last
       this.#core.rollback('was rolled back: it was committed while a statement was under way')
       throw new NextkeyError(
@@ -210,8 +213,13 @@ export class Transaction {
     )
   }
 
+  /** A statement is under way: one that waits, or a stream that waits for its source. */
+  get #isBusy(): boolean {
+    return this.#pending > 0 || this.#core.trx.streams > 0
+  }
+
   #mustBeIdle(what: string): void {
-    if (this.#pending > 0)
+    if (this.#isBusy)
       throw new NextkeyError(
         'ERR_STATEMENT_PENDING',
         `${what} was asked for while a statement of the transaction is under way: await it first`,

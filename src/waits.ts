@@ -2,6 +2,7 @@ import type { LockRequest } from './lock/lock-request.js'
 import type { LockSystem } from './lock/lock-system.js'
 import { MetadataRequest } from './lock/metadata-object.js'
 import type { Clock } from './platform/clock.js'
+import type { SelfWaits } from './self-waits.js'
 import type { Steps } from './txn/row-locks.js'
 
 /** How long, and until when, a statement waits for a lock. */
@@ -20,10 +21,12 @@ export interface WaitOptions {
 export class Waits {
   readonly #locks: LockSystem
   readonly #clock: Clock
+  readonly #selfWaits: SelfWaits | undefined
 
-  constructor(locks: LockSystem, clock: Clock) {
+  constructor(locks: LockSystem, clock: Clock, selfWaits: SelfWaits | undefined) {
     this.#locks = locks
     this.#clock = clock
+    this.#selfWaits = selfWaits
   }
 
   /** Goes on with steps whose first `next()` answered with this request. */
@@ -45,13 +48,21 @@ export class Waits {
       const abort = (): void => this.#locks.cancel(request, 'aborted')
       // The wait is somebody's await: the process must not end before it does.
       const longest = request instanceof MetadataRequest ? metadataTimeout : timeout
-      const cancelTimer = this.#clock.setTimer(longest, () => this.#locks.cancel(request, 'timeout'), true)
+      const cancelTimer = this.#clock.setTimer(
+        longest,
+        () => {
+          request.waited = longest
+          this.#locks.cancel(request, 'timeout')
+        },
+        true,
+      )
       request.onSettled = () => {
         cancelTimer()
         signal?.removeEventListener('abort', abort)
         resolve()
       }
-      if (signal?.aborted === true) abort()
+      if (this.#selfWaits?.isSelfWait(request) === true) this.#locks.cancel(request, 'self-wait')
+      else if (signal?.aborted === true) abort()
       else signal?.addEventListener('abort', abort)
     })
   }

@@ -39,7 +39,8 @@ export type ErrorCode =
   | 'ERR_TRANSACTION_OPEN' // a transaction under the same table locks is not ended yet
   | 'ERR_STATEMENT_PENDING' // commit with a statement nobody awaited, or a synchronous call beside one under way
   | 'ERR_NO_SUCH_SAVEPOINT'
-  | 'ERR_SNAPSHOT_GONE' // the snapshot was closed, too old, or its pages were reused
+  | 'ERR_SNAPSHOT_GONE' // the snapshot was closed, or its pages were reused
+  | 'ERR_SNAPSHOT_TOO_OLD' // the snapshot or transaction outlived maxViewAge: what it showed is being purged
   | 'ERR_TABLE_CHANGED' // the table or index was made, truncated or dropped since the view was made
   | 'ERR_AUTO_INCREMENT_EXHAUSTED' // no safe integer left
   // Raised when the machine fails.
@@ -126,8 +127,9 @@ export class LockNotAvailableError extends NextkeyError {
 
 /** A lock was waited for until the time was over. The statement was undone, the transaction goes on. */
 export class LockWaitTimeoutError extends NextkeyError {
-  constructor(lock: string, holders: readonly string[]) {
-    const held = holders.length === 0 ? '' : `, held by ${holders.join(', ')}`
+  /** `holders` as `details` has them; `described` for the message. */
+  constructor(lock: string, holders: readonly string[], described: readonly string[] = holders) {
+    const held = described.length === 0 ? '' : `, held by ${described.join(', ')}`
     super('ERR_LOCK_WAIT_TIMEOUT', `the ${lock} was not free in time${held}: the statement was undone; try it again, or roll back`, {
       retryable: true,
       details: { lock, holders },

@@ -12,6 +12,13 @@ export const enum GlobalLock {
   Noted = 2,
 }
 
+export const enum IdleSince {
+  /** A statement is under way. */
+  Busy = -2,
+  /** No statement was under way when somebody began to wait for the owner, nor since. */
+  Before = -1,
+}
+
 /**
  * Whoever holds locks: a transaction, or a DDL operation. The layer above creates one, keeps the first group of fields
  * up to date and calls `LockSystem.releaseAll` at the end; everything else belongs to the lock system.
@@ -21,6 +28,10 @@ export class LockOwner {
   id: number
   /** What it is if it is not a transaction alone: "drop of table 't'". */
   readonly label: string | null
+  /** Where it was begun, for messages; known only if that was asked for. */
+  begunBy: string | undefined
+  /** When its last statement ended, ms, or one of IdleSince. */
+  idleSince: number = IdleSince.Busy
   /** Undo records written: what rolling this owner back would cost. */
   undoRecords = 0
   /** DDL and LOCK TABLES: chosen as a deadlock's victim only among their own kind. */
@@ -71,6 +82,16 @@ export class LockOwner {
   /** For people. */
   get name(): string {
     return this.label ?? `transaction ${this.id}`
+  }
+
+  /** The same, with where it comes from and what it does, to whoever has waited for it for `waited` ms until `now`. */
+  describe(waited: number, now: number): string {
+    const parts: string[] = []
+    if (this.begunBy !== undefined) parts.push(`begun ${this.begunBy}`)
+    if (this.waiting !== null) parts.push('itself waiting for a lock')
+    else if (this.idleSince >= 0) parts.push(`idle for ${Math.round(now - this.idleSince)} ms`)
+    else if (this.idleSince === IdleSince.Before) parts.push(`idle for ${Math.round(waited)} ms or more`)
+    return parts.length === 0 ? this.name : `${this.name} (${parts.join(', ')})`
   }
 
   /** What a deadlock's victim is chosen by, after `diesLast`. */

@@ -4,7 +4,7 @@ import type { LockOwner } from './lock-owner.js'
 import type { MetadataModeName } from './metadata-modes.js'
 
 /** Why the caller gave up a wait. */
-export type CancelReason = 'timeout' | 'aborted' | 'closed'
+export type CancelReason = 'timeout' | 'aborted' | 'closed' | 'self-wait'
 
 /**
  * How a wait ended: `granted`; `deadlock`, the owner was chosen as victim and is to be rolled back; `moved`, the entry
@@ -53,6 +53,8 @@ export abstract class LockRequest {
   status: 'waiting' | LockOutcome = 'waiting'
   /** Order in which waits began, over all kinds of locks. */
   sequence = 0
+  /** Milliseconds it had waited when it was given up because of that. */
+  waited = 0
   /**
    * Called once, when the wait ends, at the end of the call that ended it. Must not call into the lock system: it
    * resolves a promise, and the owner goes on, or is rolled back, in a later turn.

@@ -10,6 +10,8 @@ export interface Environment {
   readonly directoryLocker: DirectoryLocker
   readonly clock: Clock
   readonly random: Random
+  /** A variable of the process's environment. */
+  variable(name: string): string | undefined
 }
 
 export const systemEnvironment: Environment = {
@@ -17,4 +19,5 @@ export const systemEnvironment: Environment = {
   directoryLocker: nativeDirectoryLocker,
   clock: systemClock,
   random: systemRandom,
+  variable: (name) => process.env[name],
 }

@@ -28,6 +28,8 @@ export interface EngineOptions {
   checkpointBytes: number
   /** Milliseconds after which one begins if anything was committed. */
   checkpointInterval: number
+  /** Milliseconds after which a read view that holds back purge is closed; undefined: never. */
+  maxViewAge: number | undefined
   readOnly: boolean
 }
 
@@ -87,7 +89,7 @@ export class Engine {
     this.reader = parts.reader
     this.catalog = parts.catalog
     this.schema = new Schema(this.pager, this.system, this.reader, this.catalog)
-    this.rowLocks = new RowLocks(this.pager, this.system)
+    this.rowLocks = new RowLocks(this.pager, this.system, parts.environment.clock)
     this.rowLocks.locks.isTable = (name) => this.catalog.tableByName(name) !== undefined
     this.writer = new RowWriter(this.pager, this.system, this.reader, this.rowLocks)
     this.#rollback = new Rollback(this.pager, this.system, this.catalog, this.rowLocks)

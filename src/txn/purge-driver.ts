@@ -8,6 +8,8 @@ export class PurgeDriver {
   #scheduled = false
   #stopped = false
   #cancelTimer: (() => void) | undefined
+  /** Set while a timer will look for views that are too old. */
+  #cancelWatch: (() => void) | undefined
 
   constructor(purge: Purge, engine: Engine) {
     this.#purge = purge
@@ -23,6 +25,7 @@ export class PurgeDriver {
    * purged together, and rows that are deleted and written again are not removed in between.
    */
   poke(): void {
+    if (this.#engine.options.maxViewAge !== undefined && this.#cancelWatch === undefined) this.#watch()
     if (this.#scheduled || this.#stopped || this.#engine.options.readOnly || !this.#purge.hasWork) return
     this.#scheduled = true
     this.#cancelTimer = this.#engine.environment.clock.setTimer(DELAY_MS, () => void this.#run())
@@ -30,7 +33,9 @@ export class PurgeDriver {
 
   /** Purges inline while the history is longer than the event loop should have let it become. */
   payDebts(): void {
-    if (this.#engine.system.history.length > HISTORY_BOUND && this.#canRun()) this.#step(INLINE_RECORDS)
+    if (this.#engine.system.history.length <= HISTORY_BOUND) return
+    this.#expireViews()
+    if (this.#canRun()) this.#step(INLINE_RECORDS)
   }
 
   /** Purges what no view forbids, for one slice. */
@@ -44,7 +49,32 @@ export class PurgeDriver {
 
   stop(): void {
     this.#stopped = true
+    this.#cancelWatch?.()
     this.#cancelTimer?.()
+  }
+
+  /** Looks again when the oldest view will be too old, as long as there is something to purge and somebody in its way. */
+  #watch(): void {
+    const { system, environment, options } = this.#engine
+    const { oldestView } = system
+    if (oldestView === undefined || system.history.length === 0 || this.#stopped) return
+    const delay = oldestView.madeAt + (options.maxViewAge as number) - environment.clock.now()
+    this.#cancelWatch = environment.clock.setTimer(Math.max(0, delay), () => {
+      this.#cancelWatch = undefined
+      this.#expireViews()
+      this.poke()
+    })
+  }
+
+  /** Closes views that have reached maxViewAge; their owners are told when they next read. */
+  #expireViews(): void {
+    const { system, environment, options } = this.#engine
+    if (options.maxViewAge === undefined) return
+    const bound = environment.clock.now() - options.maxViewAge
+    for (let oldest = system.oldestView; oldest !== undefined && oldest.madeAt <= bound; oldest = system.oldestView) {
+      oldest.expired = true
+      system.closeView(oldest)
+    }
   }
 
   async #run(): Promise<void> {

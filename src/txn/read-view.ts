@@ -1,3 +1,4 @@
+import { NextkeyError } from '../base/errors.js'
 import type { CommitNumber, TrxId } from '../base/ids.js'
 
 /**
@@ -20,6 +21,8 @@ export class ReadView {
   /** Where it was made, for `status()`; set for views that users hold. */
   madeBy: string | undefined
   closed = false
+  /** It was closed because it outlived maxViewAge. */
+  expired = false
   before: ReadView | null = null
   after: ReadView | null = null
 
@@ -30,6 +33,16 @@ export class ReadView {
     this.own = own
     this.commitNumber = commitNumber
     this.madeAt = madeAt
+  }
+
+  /** Before each read. Raises ERR_SNAPSHOT_TOO_OLD. */
+  mustLast(): void {
+    if (this.expired)
+      throw new NextkeyError(
+        'ERR_SNAPSHOT_TOO_OLD',
+        'this snapshot of the database was older than maxViewAge and was given up, so that old versions could be purged: begin anew',
+        { retryable: true },
+      )
   }
 
   sees(trxId: TrxId): boolean {

@@ -10,6 +10,7 @@ import type { LockOwner } from '../lock/lock-owner.js'
 import { type LockRequest, LockResult } from '../lock/lock-request.js'
 import { LockSystem } from '../lock/lock-system.js'
 import type { ScanLock } from '../lock/scan-lock.js'
+import type { Clock } from '../platform/clock.js'
 import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
 import { trxIdAt } from './record-format.js'
@@ -37,14 +38,16 @@ export class RowLocks {
   readonly locks: LockSystem = new LockSystem()
   readonly #store: PageStore
   readonly #system: TrxSystem
+  readonly #clock: Clock
   readonly #successor: KeyBuffer = new KeyBuffer()
   #successorLength = 0
   /** Why nobody waits any more. */
   #refusal: (() => NextkeyError) | undefined
 
-  constructor(store: PageStore, system: TrxSystem) {
+  constructor(store: PageStore, system: TrxSystem, clock: Clock) {
     this.#store = store
     this.#system = system
+    this.#clock = clock
   }
 
   *table(trx: Trx, table: TableId, lock: TableLock): Steps<void> {
@@ -147,6 +150,8 @@ export class RowLocks {
         throw this.#deadlock(owner)
       case 'timeout':
         throw this.#timeout(request)
+      case 'self-wait':
+        throw this.#selfWait(request)
       default:
         throw new NextkeyError('ERR_ABORTED', 'the signal of the transaction fired while it was waiting for a lock')
     }
@@ -189,10 +194,28 @@ export class RowLocks {
     )
   }
 
-  #timeout({ wanted }: LockRequest): NextkeyError {
+  #timeout({ wanted, waited }: LockRequest): NextkeyError {
     assert(wanted !== null, 'a wait that timed out is described')
-    const holders = [...new Set(wanted.blockedBy.map((blocker) => blocker.name))]
-    return new LockWaitTimeoutError(describeLock({ ...wanted, status: 'granted' }, this.locks.graph.names), holders)
+    const blockers = [...new Set(wanted.blockedBy)]
+    const now = this.#clock.now()
+    return new LockWaitTimeoutError(
+      describeLock({ ...wanted, status: 'granted' }, this.locks.graph.names),
+      blockers.map((blocker) => blocker.name),
+      blockers.map((blocker) => blocker.describe(waited, now)),
+    )
+  }
+
+  #selfWait({ wanted }: LockRequest): NextkeyError {
+    assert(wanted !== null, 'a wait for oneself is described')
+    const blockers = [...new Set(wanted.blockedBy)]
+    const lock = describeLock({ ...wanted, status: 'granted' }, this.locks.graph.names)
+    const begun = blockers.map(({ name, begunBy }) => (begunBy === undefined ? name : `${name} (begun ${begunBy})`))
+    return new NextkeyError(
+      'ERR_SELF_WAIT',
+      `the ${lock} is held by ${begun.join(', ')}, and this call was made inside the function of the transaction that it would wait for: ` +
+        'awaited there, it can never end; make the call through that transaction, or after its end',
+      { details: { lock, holders: blockers.map(({ name }) => name) } },
+    )
   }
 }
 

@@ -22,8 +22,8 @@ import { simulatedEnvironment } from './simulated-environment.js'
  * Cache and log segments are small unless the options say otherwise: zeroing 16 MiB for each opening would be most of a test.
  */
 export async function openTest(options: OpenTestOptions = {}): Promise<TestDatabase> {
-  const { on = 'simulated', disk, seed = 0, ...openOptions } = options
-  const simulated = on === 'simulated' ? { disk: disk ?? new SimulatedDisk({ seed }), seed } : undefined
+  const { on = 'simulated', disk, seed = 0, nodeEnv, ...openOptions } = options
+  const simulated = on === 'simulated' ? { disk: disk ?? new SimulatedDisk({ seed }), seed, nodeEnv } : undefined
   const test = new TestDatabase(simulated, { ...SMALL, ...openOptions })
   await test.reopen()
   return test
@@ -38,6 +38,8 @@ export interface OpenTestOptions extends OpenOptions {
   disk?: SimulatedDisk
   /** Of the simulated disk and its environment. Default 0. */
   seed?: SimulatedDiskOptions['seed'] & number
+  /** NODE_ENV of the simulated machine. */
+  nodeEnv?: string | undefined
 }
 
 /** What db.check() found at a close. */
@@ -61,7 +63,7 @@ export class TestDatabase implements AsyncDisposable {
   #db: Database | undefined
 
   /** @internal Use `openTest`. */
-  constructor(simulated: { disk: SimulatedDisk; seed: number } | undefined, options: OpenOptions) {
+  constructor(simulated: { disk: SimulatedDisk; seed: number; nodeEnv: string | undefined } | undefined, options: OpenOptions) {
     this.#options = options
     this.#random = new Prng(simulated?.seed ?? 0)
     this.#disk = simulated?.disk

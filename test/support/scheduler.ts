@@ -85,6 +85,7 @@ export class Scheduler {
       directoryLocker: new MemoryDirectoryLocker(),
       clock: this.#clock,
       random: seededRandom(this.#prng.next()),
+      variable: () => undefined,
     }
   }
 

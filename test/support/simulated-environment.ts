@@ -49,12 +49,15 @@ export interface SimulatedEnvironment extends Environment {
 }
 
 /** Pass `disk` to start on what a crash left; else the machine has a new one. */
-export function simulatedEnvironment(options: SimulatedDiskOptions & { disk?: SimulatedDisk } = {}): SimulatedEnvironment {
-  const { disk, ...diskOptions } = options
+export function simulatedEnvironment(
+  options: SimulatedDiskOptions & { disk?: SimulatedDisk; nodeEnv?: string | undefined } = {},
+): SimulatedEnvironment {
+  const { disk, nodeEnv, ...diskOptions } = options
   return {
     fileSystem: disk ?? new SimulatedDisk(diskOptions),
     directoryLocker: new MemoryDirectoryLocker(),
     clock: new SimulatedClock(),
     random: seededRandom(options.seed ?? 0),
+    variable: (name) => (name === 'NODE_ENV' ? nodeEnv : undefined),
   }
 }
