@@ -342,11 +342,10 @@ describe('transactions', () => {
     ])
     const transfer = test.db.transaction(async (tx) => {
       await tx.update(table, 'a', (row) => ({ ...row, balance: row.balance - 60 }))
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await put
       throw new Error('no such account')
     })
-    await table.put({ id: 'c', balance: 7 })
-    expect(table.get('a')?.balance).toBe(100)
+    const put = table.put({ id: 'c', balance: 7 }).then(() => expect(table.get('a')?.balance).toBe(100))
     await expect(transfer).rejects.toThrow('no such account')
     expect(table.values().toArray()).toEqual([
       { id: 'a', balance: 100 },

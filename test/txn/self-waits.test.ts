@@ -93,11 +93,11 @@ describe('a call inside the function of a transaction that holds the lock it wai
       [undefined, false],
     ] as const) {
       await using other = await openTest({ nodeEnv: value })
-      const things = await other.db.table('things', { key: 'id' })
-      await things.insert({ id: 1 })
+      const inside = await other.db.table('things', { key: 'id' })
+      await inside.insert({ id: 1 })
       const nested = other.db.transaction(async (tx) => {
-        await tx.put(things, { id: 1, n: 1 })
-        await things.put({ id: 1, n: 2 })
+        await tx.put(inside, { id: 1, n: 1 })
+        await inside.put({ id: 1, n: 2 })
       })
       expect(await outcomeOf(nested)).toBe(detects ? 'ERR_SELF_WAIT' : 'waits')
       ;(other.environment.clock as SimulatedClock).advance(50_000)

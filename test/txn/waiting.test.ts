@@ -241,7 +241,7 @@ describe('not waiting', () => {
     await standstill()
     const { clock } = test.environment
     ;(clock as SimulatedClock).advance(100)
-    await expect(waiting).rejects.toThrow(`held by transaction ${holder.id}:`)
+    await expect(waiting).rejects.toThrow(`held by transaction ${holder.id} (idle for 100 ms or more):`)
     await waiter.rollback()
     await holder.rollback()
     await expectNothingLeft(db)
