@@ -26,10 +26,10 @@ unless --for says otherwise. After the kills the bank is opened at once (its loc
 The seed decides what they do and how long they live, but not what the machine makes of it: a failure need not come again. So what
 was left is kept, and its place printed.
 
-npm run crash -- --mutate [NAME …] [--for SECONDS] [--from SEED]
+npm run crash -- --mutate [NAME …] [--points N] [--from SEED]
 
-Breaks the engine on purpose, in a copy, in each of the ways of test/crash/mutation/mutations.ts, and says what the simulated crashes
-find of it, for 60 seconds each. Exit code 1 if they miss one. test/crash/mutation/README.md has the table.
+Breaks the engine on purpose, in a copy, in each of the ways listed in test/crash/mutation, and says what the simulated crashes
+find of it within 15,000 points, unless --points says otherwise. Exit code 1 if they miss one. test/crash/mutation/README.md has the table.
 
 What a failure prints: the crash point (seed, generation, the I/O operation before which the machine died, and how much of the
 unsynced writes survived; after an arrow, what was done with it), what is wrong, what the seed has made of the database's options,
@@ -57,7 +57,10 @@ async function main(argv: readonly string[]): Promise<number> {
   process.removeAllListeners('warning')
   const seconds = number(values.for)
   if (values.mutate) {
-    const missed = await mutate({ names: positionals, seconds: seconds ?? 60, from: number(values.from) ?? 1 }, console.log)
+    const missed = await mutate(
+      { names: positionals, points: number(values.points) ?? 15_000, from: number(values.from) ?? 1 },
+      console.log,
+    )
     return missed === 0 ? 0 : 1
   }
   if (values.kill) return kill(number(values.seed) ?? 1, seconds ?? 60)

@@ -3,7 +3,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { MUTATIONS, type Mutation } from './mutations.js'
+import type { Mutation } from './mutation.js'
+import { MUTATIONS } from './mutations.js'
 
 /**
  * Breaks the engine on purpose, in a copy, one fault at a time, and has the crash suite look for it. A suite that finds none of the
@@ -12,8 +13,8 @@ import { MUTATIONS, type Mutation } from './mutations.js'
 export interface MutateSettings {
   /** Of the mutations to try; all if there are none. */
   readonly names: readonly string[]
-  /** Longest search for each. */
-  readonly seconds: number
+  /** Crash points looked at for each, at most. */
+  readonly points: number
   readonly from: number
 }
 
@@ -24,13 +25,13 @@ export interface Catch {
 }
 
 /** Tries each mutation; tells of each at once. Returns how many were not found. */
-export async function mutate({ names, seconds, from }: MutateSettings, tell: (line: string) => void): Promise<number> {
+export async function mutate({ names, points, from }: MutateSettings, tell: (line: string) => void): Promise<number> {
   const chosen = names.length === 0 ? MUTATIONS : names.map(mutationNamed)
   let missed = 0
   tell('| mutation | what is broken | crash points | seed | found by |')
   tell('|---|---|---:|---:|---|')
   for (const one of chosen) {
-    const { mutation, found } = await tryMutation(one, seconds, from)
+    const { mutation, found } = await tryMutation(one, points, from)
     if (found === undefined) missed++
     const how = found === undefined ? 'not found | |' : `${found.points} | ${found.seed} | ${found.by}`
     tell(`| ${mutation.name} | ${mutation.breaks} | ${how} |`)
@@ -50,14 +51,14 @@ export function mutated(text: string, file: string, { name, edits }: Mutation): 
     const parts = text.split(find)
     if (parts.length !== 2)
       throw new Error(
-        `mutation '${name}' wants to replace a text that is ${parts.length - 1} times in ${file}: adapt it in test/crash/mutation/mutations.ts:\n${find}`,
+        `mutation '${name}' wants to replace a text that is ${parts.length - 1} times in ${file}: adapt it in test/crash/mutation:\n${find}`,
       )
     text = parts.join(replace)
   }
   return text
 }
 
-async function tryMutation(mutation: Mutation, seconds: number, from: number): Promise<Catch> {
+async function tryMutation(mutation: Mutation, points: number, from: number): Promise<Catch> {
   const copy = mkdtempSync(join(tmpdir(), 'nextkey-mutation-'))
   try {
     for (const name of ['src', 'test/crash', 'test/support', 'package.json', 'tsconfig.json']) {
@@ -68,7 +69,7 @@ async function tryMutation(mutation: Mutation, seconds: number, from: number): P
       const path = join(copy, file)
       writeFileSync(path, mutated(readFileSync(path, 'utf8'), file, mutation))
     }
-    return { mutation, found: whatIsSaid(await run(copy, ['--for', `${seconds}`, '--from', `${from}`])) }
+    return { mutation, found: whatIsSaid(await run(copy, ['--points', `${points}`, '--from', `${from}`])) }
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }
