@@ -106,7 +106,14 @@ export const SYNCS: readonly Mutation[] = [
   ),
   mutation(
     'complete-frame',
-    'blocks and log are released before the log says that the checkpoint is complete',
+    'log is released before it says that the checkpoint is complete',
+    CHECKPOINT,
+    'yield info.markComplete(number)\n',
+    'info.completed(number)\n    yield info.markComplete(number)\n',
+  ),
+  mutation(
+    'complete-frame-blocks',
+    'blocks are released before the log says that the checkpoint is complete',
     CHECKPOINT,
     'yield info.markComplete(number)\n    pager.completeCheckpoint(number)',
     'pager.completeCheckpoint(number)\n    yield info.markComplete(number)',
