@@ -1,9 +1,9 @@
 import { assert } from './base/assert.js'
 import type { LogPosition } from './base/ids.js'
 import type { Database } from './database.js'
-import { PLAIN } from './statements.js'
+import { PLAIN, type RowStatements } from './row-statements.js'
 import { encodeDefinition, treesOf } from './txn/catalog.js'
-import type { Steps } from './txn/row-locks.js'
+import { type Outcome, Remaining } from './txn/outcome.js'
 import type { TableDefinition } from './txn/table-store.js'
 import { type Trx, TrxState } from './txn/trx.js'
 
@@ -45,7 +45,7 @@ export class CatalogChange {
     const { engine } = this.#db
     this.#made.push(definition)
     engine.change(() => engine.catalog.createTrees(definition))
-    this.#run(this.#db.statements.insert(this.trx, engine.catalog.table, encodeDefinition(definition), definition.name, PLAIN))
+    this.#run((rows) => rows.insert(this.trx, engine.catalog.table, encodeDefinition(definition), definition.name, PLAIN))
   }
 
   /** `newTrees`: other ids stand in it than before. */
@@ -55,23 +55,23 @@ export class CatalogChange {
       this.#made.push(definition)
       engine.change(() => engine.catalog.createTrees(definition))
     }
-    this.#run(this.#db.statements.put(this.trx, engine.catalog.table, encodeDefinition(definition), definition.name))
+    this.#run((rows) => rows.put(this.trx, engine.catalog.table, encodeDefinition(definition), definition.name))
   }
 
   /** Under its new name; the row under the old one goes. In this order replay knows the table under both. */
   rename(definition: TableDefinition, from: string): void {
     const { catalog } = this.#db.engine
-    this.#run(this.#db.statements.insert(this.trx, catalog.table, encodeDefinition(definition), definition.name, PLAIN))
+    this.#run((rows) => rows.insert(this.trx, catalog.table, encodeDefinition(definition), definition.name, PLAIN))
     this.delete(from)
   }
 
   delete(name: string): void {
-    this.#run(this.#db.statements.delete(this.trx, this.#db.engine.catalog.table, name, 'wait'))
+    this.#run((rows) => rows.delete(this.trx, this.#db.engine.catalog.table, name, 'wait'))
   }
 
-  #run(steps: Steps<unknown>): void {
-    const { done } = this.#db.statements.begin(steps)
-    assert(done === true, 'a change of the catalogue had to wait')
+  #run(change: (rows: RowStatements) => Outcome<unknown>): void {
+    const { statements } = this.#db
+    assert(!(statements.begin(this.trx, () => change(statements.rows)) instanceof Remaining), 'a change of the catalogue had to wait')
   }
 
   #attempt<T>(work: () => T): T {

@@ -6,7 +6,6 @@ import { OrderedList } from './base/ordered-list.js'
 import { type CompactReport, compact } from './compact.js'
 import { asNextkeyError, prepareDirectory } from './directory.js'
 import { freeze } from './freeze.js'
-import { insertOptions } from './insert-options.js'
 import { type Inspector, withInspector } from './inspector.js'
 import { describeTransaction, type Lock, listLocks, lockNames, type TransactionInfo } from './introspection.js'
 import { warnOfLeaks } from './leaks.js'
@@ -36,9 +35,9 @@ import { checkTransactionOptions, type ManagedTransactionOptions, TransactionCor
 import { Turns } from './turns.js'
 import { type CheckReport, checkDatabase } from './txn/check.js'
 import type { Engine } from './txn/engine.js'
+import { type Outcome, Remaining, type Steps } from './txn/outcome.js'
 import type { Want } from './txn/range-scan.js'
 import { openEngine } from './txn/recovery.js'
-import type { Steps } from './txn/row-locks.js'
 import type { TableStore } from './txn/table-store.js'
 import { TableUse } from './txn/table-use.js'
 import type { Trx } from './txn/trx.js'
@@ -269,19 +268,21 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   /** @internal One statement as a transaction of its own. */
-  async autocommit<T>(table: object, statement: (trx: Trx) => Steps<T>): Promise<T> {
+  async autocommit<T>(table: object, statement: (trx: Trx) => Outcome<T>): Promise<T> {
     this.mustBeOpen()
     const trx = this.engine.begin(this.options.isolation)
     this.engine.pager.beginOperation()
     let result: T
     try {
       const use = this.tableUse.try(trx, this.storeOf(table), MetadataLock.SW)
-      const steps = use <= LockResult.AlreadyHeld ? statement(trx) : this.tableUse.before(trx, () => this.storeOf(table), use, statement)
-      const first = this.statements.begin(steps)
-      if (first.done === true) result = first.value
+      const outcome =
+        use <= LockResult.AlreadyHeld
+          ? this.statements.begin(trx, statement)
+          : new Remaining(this.tableUse.before(trx, () => this.storeOf(table), use, statement))
+      if (!(outcome instanceof Remaining)) result = outcome
       else {
         this.#waiting.add(trx)
-        result = await this.waits.finish(this.statements.judged(steps), first.value, this.timeouts())
+        result = await this.#finish(outcome.steps)
       }
     } catch (error) {
       this.#giveUp(trx)
@@ -293,6 +294,12 @@ export class Database extends EventEmitter<DatabaseEvents> {
     const pause = this.pause()
     if (pause !== undefined) await pause
     return result
+  }
+
+  async #finish<T>(remaining: Steps<T>): Promise<T> {
+    const steps = this.statements.judged(remaining)
+    const first = steps.next()
+    return first.done === true ? first.value : this.waits.finish(steps, first.value, this.timeouts())
   }
 
   /** @internal How long to wait for locks: as the database says, or for as many milliseconds as the caller does. */
@@ -310,20 +317,6 @@ export class Database extends EventEmitter<DatabaseEvents> {
   async durable(position: ReturnType<Engine['commit']>): Promise<void> {
     const wait = this.engine.wal?.commitDurability(position)
     if (wait !== undefined) await this.track(wait)
-  }
-
-  /** @internal insert(row, options) or insert(key, value, options). */
-  insertInto(trx: Trx, table: object, args: unknown[]): Steps<unknown> {
-    const store = this.storeOf(table)
-    const beside = store.keyPaths === null && !(store.definition.autoIncrement && args.length < 2)
-    const [key, value, options] = beside ? args : [undefined, args[0], args[1]]
-    return this.statements.insert(trx, store, value, key, insertOptions(options, undefined))
-  }
-
-  /** @internal */
-  putInto(trx: Trx, table: object, args: unknown[]): Steps<unknown> {
-    const store = this.storeOf(table)
-    return store.keyPaths === null ? this.statements.put(trx, store, args[1], args[0]) : this.statements.put(trx, store, args[0], undefined)
   }
 
   /** @internal A range read that shows what is committed when its loop begins. */

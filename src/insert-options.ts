@@ -1,5 +1,5 @@
 import { describe, InvalidArgumentError } from './base/errors.js'
-import { PLAIN, type StatementOptions } from './statements.js'
+import { PLAIN, type StatementOptions } from './row-statements.js'
 import type { InsertOptions } from './table.js'
 import { mustKnow } from './table-options.js'
 import type { StatementValues } from './txn/auto-increment.js'

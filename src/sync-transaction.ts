@@ -3,8 +3,8 @@ import { MetadataLock } from './lock/metadata-modes.js'
 import type { Results } from './results.js'
 import type { InsertOptions, Row, Table } from './table.js'
 import type { LockOptions, Savepoint, TransactionCore, TransactionRange } from './transaction-core.js'
+import { type Outcome, Remaining, type Steps } from './txn/outcome.js'
 import { Want } from './txn/range-scan.js'
-import type { Steps } from './txn/row-locks.js'
 import type { Use } from './txn/table-use.js'
 
 /** The synchronous form: everything happens in the call, and what would have to wait throws ERR_LOCK_NOT_AVAILABLE. */
@@ -84,17 +84,23 @@ export class SyncTransaction {
   #results<T>(table: object, range: TransactionRange, options: LockOptions, want: Want): Results<T> {
     const mode = this.#core.lockMode(options)
     const core = this.#core
-    if (mode === undefined) return this.#run(() => core.read<T>(table, range, want), table)
+    if (mode === undefined) return this.#run(() => core.results<T>(table, range, want), table)
     const { statements } = core.db
-    const collect = (): Steps<unknown[]> => statements.collect(core.trx, core.target(table, range, options), mode, want)
+    const collect = (): Outcome<unknown[]> => new Remaining(statements.collect(core.trx, core.target(table, range, options), mode, want))
     const rows = this.#run(collect, table, core.useOf(options)) as T[]
     return Object.assign(rows[Symbol.iterator](), { toArray: () => rows }) as never
   }
 
-  #run<T>(work: () => Steps<T>, table?: object, use?: Use): T {
-    const next = this.#core.statement(work, undefined, table, use).next()
+  #run<T>(work: () => Outcome<T>, table?: object, use?: Use): T {
+    const outcome = this.#core.statement(work, undefined, table, use)
+    const result = outcome instanceof Remaining ? withoutWaiting(outcome.steps) : outcome
     this.#core.db.engine.checkpoints.advanceIfOverdue()
-    if (next.done !== true) throw new LockNotAvailableError()
-    return next.value
+    return result
   }
+}
+
+function withoutWaiting<T>(steps: Steps<T>): T {
+  const { done, value } = steps.next()
+  if (done !== true) throw new LockNotAvailableError()
+  return value
 }

@@ -4,17 +4,19 @@ import type { Database } from './database.js'
 import { insertOptions } from './insert-options.js'
 import { LockMode } from './lock/lock-modes.js'
 import { IdleSince, type LockOwner } from './lock/lock-owner.js'
-import { type LockRequest, LockResult } from './lock/lock-request.js'
+import { LockResult } from './lock/lock-request.js'
 import { MetadataLock } from './lock/metadata-modes.js'
 import { encodeRange, type Range } from './range.js'
 import type { Results } from './results.js'
-import { encodeTableKey, type Target } from './statements.js'
+import { insertInto, putInto } from './row-arguments.js'
+import { encodeTableKey } from './row-statements.js'
+import type { Target } from './statements.js'
 import { TransactionTableLocks } from './transaction-table-locks.js'
 import { StatementValues } from './txn/auto-increment.js'
 import type { LockRange } from './txn/locking-scan.js'
+import { finish, type Outcome, Remaining, type Steps } from './txn/outcome.js'
 import { Want } from './txn/range-scan.js'
 import type { ReadView } from './txn/read-view.js'
-import type { Steps } from './txn/row-locks.js'
 import type { Visibility } from './txn/row-reader.js'
 import type { IndexStore, TableStore } from './txn/table-store.js'
 import type { Use } from './txn/table-use.js'
@@ -115,36 +117,68 @@ export class TransactionCore {
    * One statement, atomic, and under the metadata lock for what it does to the table. A deadlock or a conflict ends the transaction;
    * whatever else is raised undoes the statement alone. With 'nowait', nothing in it waits: for a row, a gap, an index entry or the table.
    */
-  *statement<T>(work: () => Steps<T>, wait?: WaitOption['wait'], table?: object, use: Use = MetadataLock.SR): Steps<T> {
+  statement<T>(work: () => Outcome<T>, wait?: WaitOption['wait'], table?: object, use: Use = MetadataLock.SR): Outcome<T> {
     this.mustBeOpen()
     const { trx } = this
-    const { statements } = this.db
     const { mayWait } = trx
     if (wait === 'nowait') trx.mayWait = false
     trx.owner.idleSince = IdleSince.Busy
-    const mark = statements.mark(trx)
+    const mark = this.db.statements.mark(trx)
+    let goesOn = true
     try {
-      if (table !== undefined) {
-        const result = this.db.tableUse.try(trx, this.db.storeOf(table), use)
-        if (result > LockResult.AlreadyHeld) yield* this.db.tableUse.wait(trx, () => this.db.storeOf(table), use, result)
-      }
-      if (this.#isolation === 'snapshot') this.visibility()
-      const result = yield* work()
+      const taken = table === undefined ? LockResult.AlreadyHeld : this.db.tableUse.try(trx, this.db.storeOf(table), use)
+      const outcome =
+        taken > LockResult.AlreadyHeld ? new Remaining(this.#useLater(work, table as object, use, taken)) : this.#perform(work)
+      if (outcome instanceof Remaining) return new Remaining(this.#goOn(outcome.steps, mark, mayWait))
+      goesOn = false
+      this.db.engine.payDebts()
+      return outcome
+    } catch (caught) {
+      goesOn = false
+      throw this.#failed(mark, caught)
+    } finally {
+      if (!goesOn) this.#endStatement(mayWait)
+    }
+  }
+
+  #perform<T>(work: () => Outcome<T>): Outcome<T> {
+    if (this.#isolation === 'snapshot') this.visibility()
+    return work()
+  }
+
+  *#useLater<T>(work: () => Outcome<T>, table: object, use: Use, taken: LockResult): Steps<T> {
+    yield* this.db.tableUse.wait(this.trx, () => this.db.storeOf(table), use, taken)
+    return yield* finish(this.#perform(work))
+  }
+
+  *#goOn<T>(steps: Steps<T>, mark: UndoMark, mayWait: boolean): Steps<T> {
+    try {
+      const result = yield* steps
       this.db.engine.payDebts()
       return result
     } catch (caught) {
-      const error = statements.undo(trx, mark, caught)
-      if (error instanceof NextkeyError && ENDING.has(error.code)) this.rollback(`was rolled back: ${error.code}`)
-      throw error
+      throw this.#failed(mark, caught)
     } finally {
-      statements.end(trx)
-      if (trx.streams === 0) this.db.tableUse.endStatement(trx)
-      trx.owner.idleSince = trx.owner.mayBlock ? this.db.engine.environment.clock.now() : IdleSince.Before
-      trx.mayWait = mayWait
-      if (this.#isolation === 'read-committed' && this.trx.view !== undefined) {
-        this.db.engine.system.closeView(this.trx.view)
-        this.trx.view = undefined
-      }
+      this.#endStatement(mayWait)
+    }
+  }
+
+  /** Undoes the statement, or the whole transaction, for what was raised in it; returns what its caller is told. */
+  #failed(mark: UndoMark, caught: unknown): unknown {
+    const error = this.db.statements.undo(this.trx, mark, caught)
+    if (error instanceof NextkeyError && ENDING.has(error.code)) this.rollback(`was rolled back: ${error.code}`)
+    return error
+  }
+
+  #endStatement(mayWait: boolean): void {
+    const { trx } = this
+    this.db.statements.end(trx)
+    if (trx.streams === 0) this.db.tableUse.endStatement(trx)
+    trx.owner.idleSince = trx.owner.mayBlock ? this.db.engine.environment.clock.now() : IdleSince.Before
+    trx.mayWait = mayWait
+    if (this.#isolation === 'read-committed' && trx.view !== undefined) {
+      this.db.engine.system.closeView(trx.view)
+      trx.view = undefined
     }
   }
 
@@ -162,78 +196,85 @@ export class TransactionCore {
     if (this.readOnly) throw new NextkeyError('ERR_READ_ONLY', 'this transaction was begun read-only: it neither writes nor locks')
   }
 
-  *get(table: object, key: unknown, options: LockOptions): Steps<unknown> {
+  get(table: object, key: unknown, options: LockOptions): Outcome<unknown> {
     const store = this.db.storeOf(table)
     const mode = this.lockMode(options)
     if (mode === undefined) return this.db.reads.get(store, key, this.visibility())
-    return yield* this.db.statements.get(this.trx, store, key, mode, policyOf(options))
+    return this.db.statements.rows.get(this.trx, store, key, mode, policyOf(options))
   }
 
-  *count(table: object, range: TransactionRange): Steps<number> {
+  count(table: object, range: TransactionRange): Outcome<number> {
     const mode = this.lockMode({})
-    if (mode !== undefined) return (yield* this.db.statements.collect(this.trx, this.target(table, range, {}), mode, Want.Keys)).length
+    if (mode !== undefined) return new Remaining(this.#countLocking(this.target(table, range, {}), mode))
     const { index: indexName, where: _, primaryKey: __, ...bounds } = range
     const store = this.db.storeOf(table)
     const index = indexName === undefined ? undefined : this.db.reads.index(store, indexName)
     return this.db.reads.count(store, index, bounds, this.visibility())
   }
 
-  insert(table: object, args: unknown[]): Steps<unknown> {
+  *#countLocking(target: Target, mode: LockMode): Steps<number> {
+    return (yield* this.db.statements.collect(this.trx, target, mode, Want.Keys)).length
+  }
+
+  insert(table: object, args: unknown[]): Outcome<unknown> {
     this.mustWrite()
-    return this.db.insertInto(this.trx, table, args)
+    return insertInto(this.db, this.trx, table, args)
   }
 
   /** For the rows of one insert, all with these options, whose generated keys come from `values`. */
-  rowInserter(table: object, options: unknown, values: StatementValues): (row: unknown) => Steps<unknown> {
+  rowInserter(table: object, options: unknown, values: StatementValues): (row: unknown) => Outcome<unknown> {
     this.mustWrite()
     const store = this.db.storeOf(table)
     const resolved = insertOptions(options, values)
-    return (row) => this.db.statements.insert(this.trx, store, row, undefined, resolved)
+    return (row) => this.db.statements.rows.insert(this.trx, store, row, undefined, resolved)
   }
 
-  *insertMany(table: object, rows: Iterable<unknown>, options: unknown): Steps<unknown[]> {
+  insertMany(table: object, rows: Iterable<unknown>, options: unknown): Outcome<unknown[]> {
+    return new Remaining(this.#insertMany(table, rows, options))
+  }
+
+  *#insertMany(table: object, rows: Iterable<unknown>, options: unknown): Steps<unknown[]> {
     const known = Array.isArray(rows) ? (rows as unknown[]) : Array.from(rows)
     const insert = this.rowInserter(table, options, new StatementValues(known.length))
     const keys: unknown[] = []
-    for (const row of known) keys.push(yield* insert(row))
+    for (const row of known) keys.push(yield* finish(insert(row)))
     return keys
   }
 
-  put(table: object, args: unknown[]): Steps<unknown> {
+  put(table: object, args: unknown[]): Outcome<unknown> {
     this.mustWrite()
-    return this.db.putInto(this.trx, table, args)
+    return putInto(this.db, this.trx, table, args)
   }
 
-  update(table: object, key: unknown, change: object, options: WaitOption): Steps<boolean> {
+  update(table: object, key: unknown, change: object, options: WaitOption): Outcome<boolean> {
     this.mustWrite()
-    return this.db.statements.update(this.trx, this.db.storeOf(table), key, change, policyOf(options))
+    return this.db.statements.rows.update(this.trx, this.db.storeOf(table), key, change, policyOf(options))
   }
 
-  delete(table: object, key: unknown, options: WaitOption): Steps<boolean> {
+  delete(table: object, key: unknown, options: WaitOption): Outcome<boolean> {
     this.mustWrite()
-    return this.db.statements.delete(this.trx, this.db.storeOf(table), key, policyOf(options))
+    return this.db.statements.rows.delete(this.trx, this.db.storeOf(table), key, policyOf(options))
   }
 
-  updateRange(table: object, range: TransactionRange, change: (row: never) => unknown, options: WaitOption): Steps<number> {
+  updateRange(table: object, range: TransactionRange, change: (row: never) => unknown, options: WaitOption): Outcome<number> {
     this.mustWrite()
-    return this.db.statements.updateRange(this.trx, this.target(table, range, options), change)
+    return new Remaining(this.db.statements.updateRange(this.trx, this.target(table, range, options), change))
   }
 
-  deleteRange(table: object, range: TransactionRange, options: WaitOption): Steps<number> {
+  deleteRange(table: object, range: TransactionRange, options: WaitOption): Outcome<number> {
     this.mustWrite()
-    return this.db.statements.deleteRange(this.trx, this.target(table, range, options))
+    return new Remaining(this.db.statements.deleteRange(this.trx, this.target(table, range, options)))
   }
 
   /** LOCK TABLES within the transaction: the metadata lock first, which waits, then the table's lock, which then need not. */
-  *lockTable(table: object, mode: 'read' | 'write'): Steps<void> {
+  lockTable(table: object, mode: 'read' | 'write'): Outcome<void> {
     if (mode !== 'read' && mode !== 'write')
       throw new InvalidArgumentError(`a table is locked for 'read' or 'write', not ${describe(mode)}`)
     this.#tableLocks ??= new TransactionTableLocks(this.db, this.trx)
-    yield* this.#tableLocks.lock(table, mode)
+    return new Remaining(this.#tableLocks.lock(table, mode))
   }
 
-  *unlockTables(): Steps<void> {
-    yield* NO_WAITS
+  unlockTables(): void {
     this.#tableLocks?.unlock()
   }
 
@@ -250,12 +291,6 @@ export class TransactionCore {
       policy: policyOf(options),
       limit: bounds.limit ?? Number.POSITIVE_INFINITY,
     }
-  }
-
-  /** The same as a statement: it makes the table the transaction's. */
-  *read<R>(table: object, range: TransactionRange, want: Want): Steps<Results<R>> {
-    yield* NO_WAITS
-    return this.results(table, range, want)
   }
 
   /** What a read does to its table. */
@@ -294,14 +329,8 @@ export class TransactionCore {
     return savepoint
   }
 
-  /** The same, in its turn among the statements. */
-  *savepointStep(): Steps<Savepoint> {
-    yield* NO_WAITS
-    return this.savepoint()
-  }
-
   /** Undoes what was done since the savepoint, which stays valid. */
-  *rollbackTo(savepoint: Savepoint): Steps<void> {
+  rollbackTo(savepoint: Savepoint): void {
     const at = this.#validSavepoints.indexOf(savepoint)
     if (at < 0) {
       throw new NextkeyError('ERR_NO_SUCH_SAVEPOINT', 'the savepoint is not of this transaction, or an earlier rollback has undone it')
@@ -313,7 +342,6 @@ export class TransactionCore {
       engine.undoTo(this.trx, savepoint.mark)
       engine.rowLocks.locks.releaseMetadataSince(this.trx.owner, savepoint.metadata)
     }
-    yield* NO_WAITS
   }
 
   end(how: string): void {
@@ -329,9 +357,6 @@ export class TransactionCore {
     if (this.trx.state === TrxState.Active) this.db.engine.rollback(this.trx)
   }
 }
-
-/** What a statement waits for that need not wait. */
-const NO_WAITS: readonly LockRequest[] = []
 
 /** After these the transaction is over: what it read or locked no longer holds. */
 const ENDING: ReadonlySet<string> = new Set(['ERR_DEADLOCK', 'ERR_CONFLICT'])

@@ -4,7 +4,7 @@ import { TableLock } from './lock/lock-modes.js'
 import { LockResult } from './lock/lock-request.js'
 import { Duration, MetadataLock } from './lock/metadata-modes.js'
 import { Scope } from './lock/metadata-object.js'
-import type { Steps } from './txn/row-locks.js'
+import type { Steps } from './txn/outcome.js'
 import type { TableStore } from './txn/table-store.js'
 import type { Trx } from './txn/trx.js'
 

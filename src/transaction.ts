@@ -4,8 +4,8 @@ import type { Results } from './results.js'
 import type { InsertOptions, Row, Table } from './table.js'
 import type { LockOptions, Savepoint, TransactionCore, TransactionRange } from './transaction-core.js'
 import { StatementValues } from './txn/auto-increment.js'
+import { type Outcome, Remaining } from './txn/outcome.js'
 import { Want } from './txn/range-scan.js'
-import type { Steps } from './txn/row-locks.js'
 import type { Use } from './txn/table-use.js'
 import type { WaitOption } from './wait-option.js'
 
@@ -82,7 +82,7 @@ export class Transaction {
     const insert = core.rowInserter(table, options, new StatementValues(0))
     trx.streams++
     try {
-      mark = await this.#run(() => core.savepointStep(), {})
+      mark = await this.#run(() => core.savepoint(), {})
       for await (const row of source) {
         const key = await this.#run(() => insert(row), options ?? {}, table, MetadataLock.SW)
         if (key === undefined) continue
@@ -173,7 +173,7 @@ export class Transaction {
 
   async #askToCommit(): Promise<void> {
     try {
-      await this.#run(() => this.#core.db.tableUse.askToCommit(this.#core.trx), {})
+      await this.#run(() => new Remaining(this.#core.db.tableUse.askToCommit(this.#core.trx)), {})
     } catch (error) {
       this.#core.rollback('was rolled back: it waited in vain for its turn to commit')
       throw error
@@ -196,17 +196,22 @@ export class Transaction {
     this.#core.mustBeOpen()
     const mode = this.#core.lockMode(options)
     const core = this.#core
-    if (mode === undefined) return new AsyncResults(() => this.#run(() => core.read<T>(table, range, want), {}, table))
+    if (mode === undefined) return new AsyncResults(() => this.#run(() => core.results<T>(table, range, want), {}, table))
     const { statements } = core.db
     const use = core.useOf(options)
     return new AsyncResults(
       () =>
-        this.#run(() => statements.collect(core.trx, core.target(table, range, options), mode, want), options, table, use) as Promise<T[]>,
+        this.#run(
+          () => new Remaining(statements.collect(core.trx, core.target(table, range, options), mode, want)),
+          options,
+          table,
+          use,
+        ) as Promise<T[]>,
       () => {
         let rows: ReturnType<typeof statements.oneByOne> | undefined
-        const next = (): Steps<IteratorResult<unknown, undefined>> => {
+        const next = (): Outcome<IteratorResult<unknown, undefined>> => {
           rows ??= statements.oneByOne(core.trx, core.target(table, range, options), mode, want)
-          return rows.next()
+          return new Remaining(rows.next())
         }
         return () => this.#run(next, options, table, use) as Promise<IteratorResult<T, undefined>>
       },
@@ -227,7 +232,7 @@ export class Transaction {
   }
 
   /** Runs a statement: now, if none is under way, else when its turn comes. What need not wait happens in this call. */
-  async #run<T>(work: () => Steps<T>, options: WaitOption, table?: object, use?: Use): Promise<T> {
+  async #run<T>(work: () => Outcome<T>, options: WaitOption, table?: object, use?: Use): Promise<T> {
     const { db } = this.#core
     let release: (() => void) | undefined
     const turn = this.#last
@@ -236,13 +241,16 @@ export class Transaction {
       await turn
     }
     try {
-      const steps = this.#core.statement(work, options.wait, table, use)
-      const first = steps.next()
+      const outcome = this.#core.statement(work, options.wait, table, use)
       let result: T
-      if (first.done === true) result = first.value
+      if (!(outcome instanceof Remaining)) result = outcome
       else {
-        release ??= this.#begin()
-        result = await db.waits.finish(steps, first.value, db.timeouts(options.wait, this.#core.signal))
+        const first = outcome.steps.next()
+        if (first.done === true) result = first.value
+        else {
+          release ??= this.#begin()
+          result = await db.waits.finish(outcome.steps, first.value, db.timeouts(options.wait, this.#core.signal))
+        }
       }
       // Without a turn of the event loop now and then, a long chain of awaits would starve every timer (D1).
       const pause = db.pause()

@@ -3,7 +3,7 @@ import type { LockSystem } from './lock/lock-system.js'
 import { MetadataRequest } from './lock/metadata-object.js'
 import type { Clock } from './platform/clock.js'
 import type { SelfWaits } from './self-waits.js'
-import type { Steps } from './txn/row-locks.js'
+import type { Steps } from './txn/outcome.js'
 
 /** How long, and until when, a statement waits for a lock. */
 export interface WaitOptions {

@@ -69,6 +69,13 @@ export class KeyBuffer {
     this.commit(to)
   }
 
+  /** Whether the content is bytes[0, length). */
+  equals(bytes: Uint8Array, length: number): boolean {
+    if (length !== this.length) return false
+    for (let at = 0; at < length; at++) if (bytes[at] !== this.bytes[at]) return false
+    return true
+  }
+
   /** A copy of the content. */
   toBytes(): Uint8Array {
     return this.bytes.slice(0, this.length)

@@ -26,7 +26,7 @@ export class KeyPaths {
   /** The paths in order; one for a simple key. */
   readonly paths: readonly string[]
   /** The path, if there is one and it is the name of a field: the fast case. Otherwise null. */
-  readonly #field: string | null
+  readonly field: string | null
   readonly #segments: readonly (readonly string[])[]
   /** Scratch: the parts of the compound key at hand. */
   readonly #parts: unknown[]
@@ -34,7 +34,7 @@ export class KeyPaths {
   private constructor(paths: readonly string[]) {
     this.paths = paths
     this.#segments = paths.map((path) => path.split('.'))
-    this.#field = paths.length === 1 && this.#segments[0].length === 1 ? paths[0] : null
+    this.field = paths.length === 1 && this.#segments[0].length === 1 ? paths[0] : null
     this.#parts = paths.map(() => null)
   }
 
@@ -59,8 +59,8 @@ export class KeyPaths {
    * null, which exempts the entry from uniqueness. Raises ERR_INVALID_KEY and ERR_KEY_TOO_LONG, naming the path.
    */
   appendIndexKey(row: unknown, target: KeyBuffer): boolean {
-    if (this.#field !== null) {
-      const value = ownField(row, this.#field)
+    if (this.field !== null) {
+      const value = ownField(row, this.field)
       this.#append(value, target)
       return value === null
     }
@@ -79,9 +79,9 @@ export class KeyPaths {
    * Raises ERR_INVALID_ROW for those, ERR_INVALID_KEY and ERR_KEY_TOO_LONG otherwise, naming the path.
    */
   appendPrimaryKey(row: unknown, target: KeyBuffer): void {
-    if (this.#field !== null) {
-      const value = ownField(row, this.#field)
-      if (value === null) throw noKey(row, this.#field)
+    if (this.field !== null) {
+      const value = ownField(row, this.field)
+      if (value === null) throw noKey(row, this.field)
       this.#append(value, target)
       return
     }
@@ -91,6 +91,11 @@ export class KeyPaths {
       this.#parts[part] = value
     }
     this.#appendParts(target)
+  }
+
+  /** Appends the primary key whose value stands in `field`: neither null nor undefined. Raises as the other. */
+  appendPrimaryValue(value: unknown, target: KeyBuffer): void {
+    this.#append(value, target)
   }
 
   /** How many bytes of an entry (index key ++ primary key) are the index key. */

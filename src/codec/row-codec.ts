@@ -2,7 +2,7 @@ import { isProxy, isUint8Array } from 'node:util/types'
 import { assert } from '../base/assert.js'
 import { describe, InvalidArgumentError } from '../base/errors.js'
 import { Unencodable } from './msgpack-writer.js'
-import { decodeRow, makeStructureReader, type StructureReader } from './row-decoder.js'
+import { decodeField, decodeRow, makeStructureReader, type StructureReader } from './row-decoder.js'
 import { RowEncoder } from './row-encoder.js'
 import { type OnNewStructure, RowStructures } from './row-structures.js'
 
@@ -30,6 +30,8 @@ export interface ValueCodec {
   decode(bytes: Uint8Array, start: number, end: number): unknown
   /** The same for rows of one page, one after another: faster. To be followed by `forgetTexts` before the page changes. */
   decodeAmongOthers(bytes: Uint8Array, start: number, end: number): unknown
+  /** One field of the last value encoded, as decoding will give it; undefined if there is none, or it is not to be had alone. */
+  decodeField(field: string): unknown
   /** Takes up the structures recorded so far, in order of their numbers; those known already must be the same. */
   loadStructures(structures: readonly (readonly string[])[]): void
 }
@@ -106,6 +108,10 @@ export class RowCodec implements ValueCodec {
     return decodeRow(bytes, start, end, this.#readers, false)
   }
 
+  decodeField(field: string): unknown {
+    return decodeField(this.bytes, this.start, this.end, this.#readers, field)
+  }
+
   decodeAmongOthers(bytes: Uint8Array, start: number, end: number): unknown {
     return decodeRow(bytes, start, end, this.#readers, true)
   }
@@ -139,6 +145,10 @@ export class BinaryCodec implements ValueCodec {
 
   decode(bytes: Uint8Array, start: number, end: number): Uint8Array {
     return new Uint8Array(bytes.subarray(start, end))
+  }
+
+  decodeField(): undefined {
+    return undefined
   }
 
   decodeAmongOthers(bytes: Uint8Array, start: number, end: number): Uint8Array {

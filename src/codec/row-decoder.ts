@@ -43,6 +43,31 @@ export function decodeRow(bytes: Uint8Array, start: number, end: number, structu
   }
 }
 
+/**
+ * The value of one field of the object in bytes[start, end), which is not looked at further; undefined if it has none, or is no object
+ * of a shared structure. Raises ERR_DAMAGED.
+ */
+export function decodeField(bytes: Uint8Array, start: number, end: number, structures: StructureReaders, field: string): unknown {
+  const place = structures[bytes[start] - Token.Record]?.fields.indexOf(field) ?? -1
+  if (place < 0) return undefined
+  beginTexts(false)
+  source = bytes
+  position = start + 1
+  limit = end
+  shared = structures
+  try {
+    for (let before = 0; before < place; before++) skipValue()
+    const value = readValue()
+    if (position > end) throw damaged('it ends early')
+    return value
+  } finally {
+    source = NOTHING
+    shared = NO_STRUCTURES
+    depth = 0
+    if (hasInline) forgetInline()
+  }
+}
+
 /** A reader for the objects of a shared structure, compiled so that they are made in one go. */
 export function makeStructureReader(fields: readonly string[]): StructureReader {
   return { fields, read: compile(fields) ?? (() => readFields(fields)) }
@@ -73,6 +98,15 @@ let hasInline = false
 function forgetInline(): void {
   inline.fill(null)
   hasInline = false
+}
+
+function skipValue(): void {
+  const token = source[position]
+  if (token < Token.Record || token >= Token.NegativeInteger) position++
+  else if ((token & 0xe0) === Token.SmallString) position += 1 + (token & 0x1f)
+  else if (token === Token.String8) position += 2 + source[position + 1]
+  else if (token === Token.Float64) position += 9
+  else readValue()
 }
 
 /** Small, so that it is compiled into the readers of structures. */

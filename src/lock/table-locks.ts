@@ -18,7 +18,10 @@ import type { OwnerList } from './owner-list.js'
 import { QueuedRequest, RequestQueue } from './request-queue.js'
 import type { WaitGraph } from './wait-graph.js'
 
-/** One table that somebody has locked or awaits. */
+/** Tables whose state is kept though nobody locks or awaits them. */
+const KEPT_STATES = 1000
+
+/** One table that somebody has locked, awaits, or did before. */
 class TableState {
   readonly table: TableId
   firstHold = 0
@@ -240,7 +243,8 @@ export class TableLocks {
       }
       request = next
     }
-    if (state.firstHold === 0 && queue.head === null) this.#states.delete(state.table)
+    // Making a state costs more than a lock: they are kept for the transactions to come, unless there have been very many tables.
+    if (this.#states.size > KEPT_STATES && state.firstHold === 0 && queue.head === null) this.#states.delete(state.table)
   }
 
   /** Owners hold few tables; tables have many holders. */

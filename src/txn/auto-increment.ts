@@ -2,7 +2,7 @@ import { NextkeyError } from '../base/errors.js'
 import { TableLock } from '../lock/lock-modes.js'
 import { LockResult } from '../lock/lock-request.js'
 import type { Engine } from './engine.js'
-import type { Steps } from './row-locks.js'
+import type { Steps } from './outcome.js'
 import type { TableStore } from './table-store.js'
 import type { Trx } from './trx.js'
 

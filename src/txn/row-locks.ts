@@ -13,15 +13,10 @@ import type { ScanLock } from '../lock/scan-lock.js'
 import type { Clock } from '../platform/clock.js'
 import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
+import type { Steps } from './outcome.js'
 import { trxIdAt } from './record-format.js'
 import { type Trx, TrxState } from './trx.js'
 import type { TrxSystem } from './trx-system.js'
-
-/**
- * Work that may have to wait for locks: a generator that yields each request it waits with, and goes on when that is settled. It is
- * driven by a promise per wait, or refuses to wait at all (D1). Nothing it keeps in shared scratch survives a yield.
- */
-export type Steps<T> = Generator<LockRequest, T, void>
 
 /** What a statement does where it would have to wait. */
 export type WaitPolicy = 'wait' | 'nowait' | 'skip'
@@ -132,8 +127,7 @@ export class RowLocks {
   /** The same for an owner that need not be a transaction. */
   *settleOf(owner: LockOwner, result: LockResult, trx?: Trx): Steps<void> {
     if (result <= LockResult.AlreadyHeld) return
-    if (result === LockResult.NotAvailable) throw new LockNotAvailableError()
-    if (result === LockResult.Deadlock) throw this.#deadlock(owner)
+    if (result !== LockResult.Waiting) throw this.refusal(owner, result)
     const request = owner.waiting as LockRequest
     if (this.#refusal !== undefined) this.locks.cancel(request, 'closed')
     else yield request
@@ -155,6 +149,12 @@ export class RowLocks {
       default:
         throw new NextkeyError('ERR_ABORTED', 'the signal of the transaction fired while it was waiting for a lock')
     }
+  }
+
+  /** What it means for the owner that a lock is not to be had and not to be waited for. */
+  refusal(owner: LockOwner, result: LockResult): NextkeyError {
+    this.#store.beginOperation()
+    return result === LockResult.Deadlock ? this.#deadlock(owner) : new LockNotAvailableError()
   }
 
   #revealImplicit(trx: Trx, tree: TreeId, key: Uint8Array, length: number, writer: TrxId): void {

@@ -7,8 +7,9 @@ import { LockMode, RecordLock, TableLock } from '../lock/lock-modes.js'
 import { LockResult } from '../lock/lock-request.js'
 import type { PageStore } from '../storage/page-store.js'
 import { MAX_ENTRY } from '../storage/slotted-page-layout.js'
+import { finish, type Outcome, Remaining, type Steps } from './outcome.js'
 import { Clustered, Entry, entryFlags, entryWord, Flag, INSERT_BIT, OverflowRef, trxIdAt, writeEntryHeader } from './record-format.js'
-import type { RowLocks, Steps, WaitPolicy } from './row-locks.js'
+import type { RowLocks, WaitPolicy } from './row-locks.js'
 import { decodeTableKey, type RowReader } from './row-reader.js'
 import type { IndexStore, TableStore } from './table-store.js'
 import type { Trx } from './trx.js'
@@ -56,31 +57,60 @@ export class RowWriter {
    * Inserts the row in `image` at `key`; `row` is what its bytes decode to, needed only when the table has indexes. A duplicate is
    * locked in S, or in X for statements that go on to change it (`exclusive`; K1). Raises DuplicateKeyError and the errors of waits.
    */
-  *insert(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Steps<void> {
-    if (yield* this.insertUnlessThere(trx, table, row, exclusive)) return
+  insert(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Outcome<void> {
+    const inserted = this.insertUnlessThere(trx, table, row, exclusive)
+    if (inserted === true) return
+    if (inserted === false) throw this.#duplicate(table)
+    return new Remaining(this.#insertLater(table, inserted.steps))
+  }
+
+  *#insertLater(table: TableStore, steps: Steps<boolean>): Steps<void> {
+    if (!(yield* steps)) throw this.#duplicate(table)
+  }
+
+  #duplicate(table: TableStore): DuplicateKeyError {
     const existing = this.#reader.decodePrimaryKey(table, this.key)
-    throw new DuplicateKeyError(table.name, 'PRIMARY', existing, existing)
+    return new DuplicateKeyError(table.name, 'PRIMARY', existing, existing)
   }
 
   /** The same, but false, with the record locked, when a row with this primary key is there. */
-  *insertUnlessThere(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Steps<boolean> {
-    const intention = this.#locks.tryTable(trx, table.id, TableLock.IX)
-    if (intention > LockResult.AlreadyHeld) yield* this.#wait(trx, intention)
-    for (
-      let result = this.#insertRecord(trx, table, exclusive);
-      result !== Insertion.Done;
-      result = this.#insertRecord(trx, table, exclusive)
-    ) {
-      if (result === Insertion.Duplicate) return false
-      yield* this.#wait(trx, this.#refused)
+  insertUnlessThere(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Outcome<boolean> {
+    this.#refused = this.#locks.tryTable(trx, table.id, TableLock.IX)
+    const insertion = this.#refused > LockResult.AlreadyHeld ? Insertion.Wait : this.#insertRecord(trx, table, exclusive)
+    if (insertion === Insertion.Done) return this.#addEntries(trx, table, 0, row, exclusive)
+    if (insertion === Insertion.Duplicate) return false
+    return this.#later(trx, () => this.insertUnlessThere(trx, table, row, exclusive))
+  }
+
+  #addEntries(trx: Trx, table: TableStore, from: number, row: unknown, exclusive: boolean): Outcome<boolean> {
+    const { indexes } = table
+    for (let at = from; at < indexes.length; at++) {
+      if (this.#addEntry(trx, table, indexes[at], row, exclusive)) continue
+      return this.#later(trx, () => this.#addEntries(trx, table, at, row, exclusive))
     }
-    for (const index of table.indexes) yield* this.#addEntry(trx, table, index, row, exclusive)
-    trx.redo.put(table.id, this.key.bytes, this.key.length, this.image.bytes, this.image.start, this.image.end)
+    this.#putRedo(trx, table)
     return true
   }
 
-  /** What the lock system answered where a wait is due. */
+  #putRedo(trx: Trx, table: TableStore): void {
+    const { key, image } = this
+    trx.redo.put(table.id, key.bytes, key.length, image.bytes, image.start, image.end)
+  }
+
+  /** What the lock system answered last where a wait is due. */
   #refused: LockResult = LockResult.Granted
+
+  /** Waits for what was refused, then does `again` what had to stop there. What is not to be waited for is raised now. */
+  #later<T>(trx: Trx, again: () => Outcome<T>): Remaining<T> {
+    const refused = this.#refused
+    if (refused !== LockResult.Waiting) throw this.#locks.refusal(trx.owner, refused)
+    return new Remaining(this.#afterWait(trx, refused, again))
+  }
+
+  *#afterWait<T>(trx: Trx, refused: LockResult, again: () => Outcome<T>): Steps<T> {
+    yield* this.#wait(trx, refused)
+    return yield* finish(again())
+  }
 
   #insertRecord(trx: Trx, table: TableStore, exclusive: boolean): Insertion {
     const { key } = this
@@ -125,40 +155,38 @@ export class RowWriter {
   }
 
   /**
-   * Locks the record at `key`, as a search for exactly this key does (S1), and says whether a row is there. If not, the gap is locked, by
-   * transactions that lock gaps (S2). Undefined: skipped.
+   * Locks the record at `key`, as a search for exactly this key does (S1), and says whether a row is there: then the clustered tree stands
+   * on it, until the operation ends. If not, the gap is locked, by transactions that lock gaps (S2). Undefined: skipped.
    */
-  *lock(trx: Trx, table: TableStore, mode: LockMode, policy: WaitPolicy): Steps<boolean | undefined> {
+  lock(trx: Trx, table: TableStore, mode: LockMode, policy: WaitPolicy): Outcome<boolean | undefined> {
     const { key } = this
     const store = this.#store
     const tree = table.clustered
-    const intention = this.#locks.tryTable(trx, table.id, mode === LockMode.X ? TableLock.IX : TableLock.IS)
-    if (intention > LockResult.AlreadyHeld) yield* this.#wait(trx, intention)
-    for (;;) {
-      store.beginOperation()
-      if (!tree.find(key.bytes, key.length)) {
-        if (trx.takesGapLocks) this.#locks.lockGapAt(trx, tree, mode === LockMode.X ? RecordLock.XGap : RecordLock.SGap)
-        return false
-      }
-      const at = tree.valueOffset
-      const writer = trxIdAt(store.u32, at)
-      const lock = mode === LockMode.X ? RecordLock.XRecord : RecordLock.SRecord
-      const result = this.#locks.try(trx, tree.tree, key.bytes, key.length, lock, writer, policy === 'wait')
-      if (result > LockResult.AlreadyHeld) {
-        if (policy === 'skip' && result === LockResult.NotAvailable) return undefined
-        yield* this.#wait(trx, result)
-        continue
-      }
-      this.#mustSee(trx, writer, table)
-      if ((store.u8[at + Clustered.Flags] & Flag.Deleted) === 0) return true
-      if (result === LockResult.Granted && !trx.takesGapLocks)
-        this.#locks.locks.unlockRecord(trx.owner, tree.tree, key.bytes, key.length, lock)
+    this.#refused = this.#locks.tryTable(trx, table.id, mode === LockMode.X ? TableLock.IX : TableLock.IS)
+    if (this.#refused > LockResult.AlreadyHeld) return this.#later(trx, () => this.lock(trx, table, mode, policy))
+    store.beginOperation()
+    if (!tree.find(key.bytes, key.length)) {
+      if (trx.takesGapLocks) this.#locks.lockGapAt(trx, tree, mode === LockMode.X ? RecordLock.XGap : RecordLock.SGap)
       return false
     }
+    const at = tree.valueOffset
+    const writer = trxIdAt(store.u32, at)
+    const lock = mode === LockMode.X ? RecordLock.XRecord : RecordLock.SRecord
+    const result = this.#locks.try(trx, tree.tree, key.bytes, key.length, lock, writer, policy === 'wait')
+    if (result > LockResult.AlreadyHeld) {
+      if (policy === 'skip' && result === LockResult.NotAvailable) return undefined
+      this.#refused = result
+      return this.#later(trx, () => this.lock(trx, table, mode, policy))
+    }
+    this.#mustSee(trx, writer, table)
+    if ((store.u8[at + Clustered.Flags] & Flag.Deleted) === 0) return true
+    if (result === LockResult.Granted && !trx.takesGapLocks)
+      this.#locks.locks.unlockRecord(trx.owner, tree.tree, key.bytes, key.length, lock)
+    return false
   }
 
   /** Replaces the row at `key`, which this transaction has locked, by the one in `image`. `exclusive` as for `insert`. */
-  *update(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Steps<void> {
+  update(trx: Trx, table: TableStore, row: unknown, exclusive: boolean): Outcome<void> {
     const { key } = this
     const tree = table.clustered
     const oldRow = this.#readLocked(table)
@@ -166,22 +194,40 @@ export class RowWriter {
     trx.needsPurge = true
     const value = this.#record(trx, this.image, 0)
     tree.replaceValue(value, this.#valueStart, this.#valueEnd)
-    for (const index of table.indexes) {
+    return this.#changeEntries(trx, table, 0, false, oldRow, row, exclusive)
+  }
+
+  /** Goes on with the index number `from`, whose old entry may be `marked` already. */
+  #changeEntries(
+    trx: Trx,
+    table: TableStore,
+    from: number,
+    marked: boolean,
+    oldRow: unknown,
+    row: unknown,
+    exclusive: boolean,
+  ): Outcome<void> {
+    const { indexes } = table
+    let isMarked = marked
+    for (let at = from; at < indexes.length; at++) {
+      const index = indexes[at]
       if (index.build !== undefined) {
-        index.build.replace(trx, key, oldRow, row)
+        index.build.replace(trx, this.key, oldRow, row)
         continue
       }
-      index.encodeEntry(oldRow, key, this.#foundKey)
-      index.encodeEntry(row, key, this.#entry)
+      index.encodeEntry(oldRow, this.key, this.#foundKey)
+      index.encodeEntry(row, this.key, this.#entry)
       if (sameBytes(this.#foundKey, this.#entry)) continue
-      yield* this.#markEntry(trx, table, index, oldRow)
-      yield* this.#addEntry(trx, table, index, row, exclusive)
+      isMarked ||= this.#markEntry(trx, table, index, oldRow)
+      if (!isMarked || !this.#addEntry(trx, table, index, row, exclusive))
+        return this.#later(trx, () => this.#changeEntries(trx, table, at, isMarked, oldRow, row, exclusive))
+      isMarked = false
     }
-    trx.redo.put(table.id, key.bytes, key.length, this.image.bytes, this.image.start, this.image.end)
+    this.#putRedo(trx, table)
   }
 
   /** Deletes the row at `key`, which this transaction has locked. */
-  *delete(trx: Trx, table: TableStore): Steps<void> {
+  delete(trx: Trx, table: TableStore): Outcome<void> {
     const { key } = this
     const store = this.#store
     const tree = table.clustered
@@ -191,8 +237,16 @@ export class RowWriter {
     trx.needsPurge = true
     store.willChange(tree.base)
     putClusteredHeader(store.u8, at, trx.trxId, store.u8[at + Clustered.Flags] | Flag.Deleted, trx.lastPage, trx.lastOffset)
-    for (const index of table.indexes) yield* this.#markEntry(trx, table, index, oldRow)
-    trx.redo.delete(table.id, key.bytes, key.length)
+    return this.#markEntries(trx, table, 0, oldRow)
+  }
+
+  #markEntries(trx: Trx, table: TableStore, from: number, oldRow: unknown): Outcome<void> {
+    const { indexes } = table
+    for (let at = from; at < indexes.length; at++) {
+      if (this.#markEntry(trx, table, indexes[at], oldRow)) continue
+      return this.#later(trx, () => this.#markEntries(trx, table, at, oldRow))
+    }
+    trx.redo.delete(table.id, this.key.bytes, this.key.length)
   }
 
   /** Notes an overflow chain that was begun for a row of this transaction, so that rollback frees it. */
@@ -217,61 +271,56 @@ export class RowWriter {
     return row
   }
 
-  /** Adds the row's entry to the index: revives a marked one, or inserts. */
-  *#addEntry(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): Steps<void> {
-    if (index.build !== undefined) return index.build.add(trx, this.key, row)
+  /** Adds the row's entry to the index: revives a marked one, or inserts. False: it must wait, and is to be called again. */
+  #addEntry(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): boolean {
+    if (index.build !== undefined) {
+      index.build.add(trx, this.key, row)
+      return true
+    }
     const store = this.#store
     const entry = this.#entry
     const { tree } = index
-    for (let checked = false; ; ) {
-      index.encodeEntry(row, this.key, entry)
-      const { keyLength } = index
+    index.encodeEntry(row, this.key, entry)
+    const { keyLength } = index
+    store.beginOperation()
+    // A search that finds no such key locks nothing: after every wait it is done again, for somebody may have inserted the key.
+    if (index.definition.unique && !index.hasNull) {
+      if (!this.#checkUnique(trx, table, index, row, exclusive)) return false
       store.beginOperation()
-      if (!checked && index.definition.unique && !index.hasNull) {
-        if (!(yield* this.#checkUnique(trx, table, index, row, exclusive))) continue
-        checked = true
-        continue
-      }
-      if (tree.findToInsert(entry.bytes, entry.length)) {
-        const at = tree.valueOffset
-        const writer = trxIdAt(store.u32, at)
-        const result = this.#locks.tryImplicitly(trx, tree.tree, entry.bytes, entry.length, writer)
-        if (result > LockResult.AlreadyHeld) {
-          yield* this.#wait(trx, result)
-          checked = false
-          continue
-        }
-        assert(
-          (entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0,
-          `index '${index.definition.name}' has an entry for a row that is not there`,
-        )
-        this.#appendUndo(trx, UndoKind.EntryRevive, index.definition.tree, entry, store.u8, at, at + Entry.Size)
-        store.willChange(tree.base)
-        writeEntryHeader(store.u32, at, trx.trxId, 0, keyLength)
-        return
-      }
-      const result = this.#locks.tryInsert(trx, tree)
-      if (result > LockResult.AlreadyHeld) {
-        yield* this.#wait(trx, result)
-        // A search that found no such key has locked nothing: while this one waited, somebody may have inserted it.
-        checked = false
-        continue
-      }
+    }
+    const there = tree.findToInsert(entry.bytes, entry.length)
+    const at = tree.valueOffset
+    const result = there
+      ? this.#locks.tryImplicitly(trx, tree.tree, entry.bytes, entry.length, trxIdAt(store.u32, at))
+      : this.#locks.tryInsert(trx, tree)
+    if (result > LockResult.AlreadyHeld) {
+      this.#refused = result
+      return false
+    }
+    if (there) {
+      assert(
+        (entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) !== 0,
+        `index '${index.definition.name}' has an entry for a row that is not there`,
+      )
+      this.#appendUndo(trx, UndoKind.EntryRevive, index.definition.tree, entry, store.u8, at, at + Entry.Size)
+      store.willChange(tree.base)
+      writeEntryHeader(store.u32, at, trx.trxId, 0, keyLength)
+    } else {
       this.#appendUndo(trx, UndoKind.EntryInsert, index.definition.tree, entry, NOTHING, 0, 0)
       putU32(this.#small, Entry.TrxLow, trx.trxId % 4294967296)
       putU32(this.#small, Entry.Word, entryWord(trx.trxId, 0, keyLength))
       tree.insertAtHit(entry.bytes, entry.length, this.#small, 0, Entry.Size)
       this.#locks.inserted(tree, entry.bytes, entry.length)
-      return
     }
+    return true
   }
 
   /**
    * Looks for a live entry with the index key of `#entry`: every entry that has it, deleted ones too, is locked with its gap (K2), and the
    * gap of the entry after them (with the entry itself, in X; K3), at every isolation level: the insert relies on it. With no such entry
-   * nothing is locked. Keys with null in them are not looked for (K4). False: it had to wait, begin again.
+   * nothing is locked. Keys with null in them are not looked for (K4). False: it must wait.
    */
-  *#checkUnique(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): Steps<boolean> {
+  #checkUnique(trx: Trx, table: TableStore, index: IndexStore, row: unknown, exclusive: boolean): boolean {
     const store = this.#store
     const entry = this.#entry
     const { cursor, keyLength, tree } = index
@@ -291,11 +340,8 @@ export class RowWriter {
         return true
       }
       any = true
-      const result = this.#locks.try(trx, tree.tree, found.bytes, found.length, nextKey, trxIdAt(store.u32, at), true)
-      if (result > LockResult.AlreadyHeld) {
-        yield* this.#wait(trx, result)
-        return false
-      }
+      this.#refused = this.#locks.try(trx, tree.tree, found.bytes, found.length, nextKey, trxIdAt(store.u32, at), true)
+      if (this.#refused > LockResult.AlreadyHeld) return false
       if (!equal) return true
       if ((entryFlags(store.u32[(at + Entry.Word) >> 2]) & Flag.Deleted) === 0) {
         const existing = decodeTableKey(table, found.bytes, keyLength, found.length)
@@ -304,30 +350,29 @@ export class RowWriter {
     }
   }
 
-  *#markEntry(trx: Trx, table: TableStore, index: IndexStore, oldRow: unknown): Steps<void> {
-    if (index.build !== undefined) return index.build.remove(trx, this.key, oldRow)
+  /** Marks the entry of a row as deleted. False: it must wait, and is to be called again. */
+  #markEntry(trx: Trx, table: TableStore, index: IndexStore, oldRow: unknown): boolean {
+    if (index.build !== undefined) {
+      index.build.remove(trx, this.key, oldRow)
+      return true
+    }
     const store = this.#store
     const entry = this.#entry
     const { tree } = index
-    for (;;) {
-      index.encodeEntry(oldRow, this.key, entry)
-      store.beginOperation()
-      const found = tree.find(entry.bytes, entry.length)
-      assert(found, `index '${index.definition.name}' of table '${table.name}' lacks the entry of a row`)
-      const at = tree.valueOffset
-      const word = store.u32[(at + Entry.Word) >> 2]
-      const result = this.#locks.tryImplicitly(trx, tree.tree, entry.bytes, entry.length, trxIdAt(store.u32, at))
-      if (result > LockResult.AlreadyHeld) {
-        yield* this.#wait(trx, result)
-        continue
-      }
-      assert((entryFlags(word) & Flag.Deleted) === 0, `index '${index.definition.name}' has the entry of a live row marked as deleted`)
-      this.#appendUndo(trx, UndoKind.EntryMark, index.definition.tree, entry, store.u8, at, at + Entry.Size)
-      trx.needsPurge = true
-      store.willChange(tree.base)
-      writeEntryHeader(store.u32, at, trx.trxId, Flag.Deleted, word >>> Entry.LengthShift)
-      return
-    }
+    index.encodeEntry(oldRow, this.key, entry)
+    store.beginOperation()
+    const found = tree.find(entry.bytes, entry.length)
+    assert(found, `index '${index.definition.name}' of table '${table.name}' lacks the entry of a row`)
+    const at = tree.valueOffset
+    const word = store.u32[(at + Entry.Word) >> 2]
+    this.#refused = this.#locks.tryImplicitly(trx, tree.tree, entry.bytes, entry.length, trxIdAt(store.u32, at))
+    if (this.#refused > LockResult.AlreadyHeld) return false
+    assert((entryFlags(word) & Flag.Deleted) === 0, `index '${index.definition.name}' has the entry of a live row marked as deleted`)
+    this.#appendUndo(trx, UndoKind.EntryMark, index.definition.tree, entry, store.u8, at, at + Entry.Size)
+    trx.needsPurge = true
+    store.willChange(tree.base)
+    writeEntryHeader(store.u32, at, trx.trxId, Flag.Deleted, word >>> Entry.LengthShift)
+    return true
   }
 
   /** Waits for what a call to the lock system answered, and keeps key and image meanwhile (W3). The step begins anew after it. */

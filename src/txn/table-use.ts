@@ -16,7 +16,8 @@ import { LockResult } from '../lock/lock-request.js'
 import type { LockSystem } from '../lock/lock-system.js'
 import { Duration, MetadataLock } from '../lock/metadata-modes.js'
 import { Scope } from '../lock/metadata-object.js'
-import type { RowLocks, Steps } from './row-locks.js'
+import { finish, type Outcome, type Steps } from './outcome.js'
+import type { RowLocks } from './row-locks.js'
 import type { TableStore } from './table-store.js'
 import type { Trx } from './trx.js'
 
@@ -64,9 +65,9 @@ export class TableUse {
   }
 
   /** A statement that changes rows, when its table is free. */
-  *before<T>(trx: Trx, find: () => TableStore, result: LockResult, statement: (trx: Trx) => Steps<T>): Steps<T> {
+  *before<T>(trx: Trx, find: () => TableStore, result: LockResult, statement: (trx: Trx) => Outcome<T>): Steps<T> {
     yield* this.wait(trx, find, MetadataLock.SW, result)
-    return yield* statement(trx)
+    return yield* finish(statement(trx))
   }
 
   /** The statement is over. */
