@@ -6,5 +6,6 @@ export { dataPath, type FilesReport, inspectFiles, type LogEntry, type LogOption
 export { askInspector, type InspectorRequest } from './inspector.js'
 export { type Environment, systemEnvironment } from './platform/environment.js'
 export type { File } from './platform/file-system.js'
+export { describeLoss, type Losses, type RepairReport, repair } from './repair.js'
 export { describeTables, type TableStatistics } from './statistics.js'
 export { describeTable, keyWithin, type TableDescription } from './transfer.js'

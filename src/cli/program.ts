@@ -6,6 +6,7 @@ import { dump } from './commands/dump.js'
 import { locks, status } from './commands/live.js'
 import { load } from './commands/load.js'
 import { log } from './commands/log.js'
+import { repair } from './commands/repair.js'
 import { restore } from './commands/restore.js'
 import { stat } from './commands/stat.js'
 import { type CommonOptions, type Context, Exit } from './context.js'
@@ -114,6 +115,13 @@ function makeProgram(context: Context, ended: (exit: Exit) => void): Command {
     compact,
     'The database is whole: compacting is a series of checkpoints.',
   ).addOption(wait())
+  add(
+    'repair <directory> <new-directory>',
+    'save what can be read of a damaged database into a new one',
+    HELP.repair,
+    repair,
+    'The damaged database is as it was; the new one, if there is one, is not complete.',
+  ).option('--unverified', 'take pages that are most likely right, where the page map itself is damaged')
   return program
 }
 
@@ -150,4 +158,7 @@ with $; load knows them. A database in use is refused: let the application make 
   load: `Tables are made if they are not there, with their indexes. Rows whose key is there are replaced, so loading twice does no
 harm. 1,000 rows are a transaction; whoever interrupts it is told how many are in, and how to go on.`,
   compact: 'Moves pages from the end of the data file into free blocks, and cuts the file.',
+  repair: `Never writes to <directory>. Saves every row that can be read for certain: from pages whose checksum is right, as the newest
+checkpoint and the log have it. Then lists what was lost: pages, ranges of keys, and, where an index tells, the very keys.
+Ends with 0 if nothing was lost, with 1 if something was.`,
 } as const

@@ -59,7 +59,7 @@ export function readRootRecord(store: PageStore, first: PageId): RootRecord {
     parts.push(store.u8.slice(start, start + store.u16[(base + Page.Count) >> 1]))
     page = store.u32[(base + Page.Right) >> 2] as PageId
   }
-  return decode(Buffer.concat(parts))
+  return parseRootRecord(Buffer.concat(parts))
 }
 
 /** Gives a chain back. */
@@ -108,7 +108,8 @@ function encode(record: RootRecord): Buffer {
   return out
 }
 
-function decode(bytes: Buffer): RootRecord {
+/** The record from the bytes of its pages, put together. */
+export function parseRootRecord(bytes: Buffer): RootRecord {
   assert(bytes.readUInt16LE(0) === VERSION, 'the root record has an unknown version')
   const transactions: RootTransaction[] = []
   let at = FIXED_BYTES
