@@ -1,3 +1,4 @@
+import { listMetadataLocks, type MetadataLockInfo } from './metadata.js'
 import { Page } from './storage/page-format.js'
 import type { Engine } from './txn/engine.js'
 import type { LogStatus } from './wal/write-ahead-log.js'
@@ -12,6 +13,8 @@ export interface Status {
   log: LogStatus | undefined
   checkpoint: { number: number; running: boolean; logBytesSince: number }
   transactions: { open: number; active: number; nextId: number }
+  /** Requests that wait; those for metadata locks one by one. */
+  locks: { waiting: number; metadataWaits: MetadataLockInfo[] }
   purge: { historyLength: number; views: number; oldestView: { age: number; madeBy: string | undefined } | undefined }
   toString(): string
 }
@@ -21,6 +24,7 @@ export function describeStatus(engine: Engine, open: number): Status {
   const { allocator, map, pool, counters } = pager
   const oldest = system.oldestView
   const failure = engine.failure
+  const { waiting } = engine.rowLocks.locks.graph
   return {
     state: options.readOnly ? 'read-only' : failure === undefined ? 'open' : 'closed to writes',
     failure: failure?.message,
@@ -41,6 +45,7 @@ export function describeStatus(engine: Engine, open: number): Status {
     log: wal?.status(),
     checkpoint: { number: pager.completed, running: checkpoints.running, logBytesSince: checkpoints.logBytes },
     transactions: { open, active: system.active.size, nextId: system.nextTrxId },
+    locks: { waiting, metadataWaits: waiting === 0 ? [] : listMetadataLocks(engine).filter(({ status }) => status === 'waiting') },
     purge: {
       historyLength: system.history.length,
       views: system.views.size,
@@ -52,7 +57,7 @@ export function describeStatus(engine: Engine, open: number): Status {
   }
 }
 
-function format({ state, failure, cache, file, log, checkpoint, transactions, purge }: Status): string {
+function format({ state, failure, cache, file, log, checkpoint, transactions, locks, purge }: Status): string {
   const lines = [
     '-------------- NEXTKEY STATUS --------------',
     `state            ${state}${failure === undefined ? '' : `: ${failure}`}`,
@@ -60,6 +65,7 @@ function format({ state, failure, cache, file, log, checkpoint, transactions, pu
     `data file        ${mebibytes(file.size)}, ${file.pages} pages, ${file.freeBlocks} blocks free, ${file.waitingBlocks} waiting for a checkpoint`,
     `checkpoint       ${checkpoint.number}${checkpoint.running ? ', the next under way' : ''}, ${mebibytes(checkpoint.logBytesSince)} of log since`,
     `transactions     ${transactions.open} open, ${transactions.active} have written, next id ${transactions.nextId}`,
+    `locks            ${locks.waiting} waiting, ${locks.metadataWaits.length} of them for metadata locks`,
     `purge            history list length ${purge.historyLength}, ${purge.views} read views`,
   ]
   if (log !== undefined)
@@ -73,8 +79,15 @@ function format({ state, failure, cache, file, log, checkpoint, transactions, pu
       `oldest view      ${Math.round(purge.oldestView.age)} ms old${purge.oldestView.madeBy === undefined ? '' : `, made ${purge.oldestView.madeBy}`}`,
     )
   }
+  for (const { holder, mode, kind, object, blockedBy } of locks.metadataWaits.slice(0, MOST_WAITS))
+    lines.push(
+      `waiting          ${holder} for ${mode} on ${kind === 'table' ? `table ${object}` : object}, held back by ${blockedBy.join(', ')}`,
+    )
   return lines.join('\n')
 }
+
+/** Metadata waits that are listed one by one. */
+const MOST_WAITS = 10
 
 function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`

@@ -88,8 +88,9 @@ export async function canUpdate(db: Database, table: Table<Thing>, id: number): 
 
 /** No lock, no wait, no view, no open transaction, and nothing to purge but what is committed. */
 export async function expectNothingLeft(db: Database): Promise<void> {
-  expect(db.engine.rowLocks.locks.counts()).toMatchObject({ owners: 0, records: 0, recordHolds: 0, runs: 0, tableHolds: 0, waiting: 0 })
-  expect(db.locks()).toEqual([])
+  const nothing = { owners: 0, records: 0, recordHolds: 0, runs: 0, tableHolds: 0, metadataHolds: 0, waiting: 0 }
+  expect(db.engine.rowLocks.locks.counts()).toMatchObject(nothing)
+  expect([...db.locks(), ...db.metadataLocks()]).toEqual([])
   expect(db.transactions()).toEqual([])
   await db.purge()
   const { transactions, purge } = db.status()
