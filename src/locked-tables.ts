@@ -11,11 +11,14 @@ import { Transaction } from './transaction.js'
 import { checkTransactionOptions, type ManagedTransactionOptions, TransactionCore, type TransactionOptions } from './transaction-core.js'
 import { TrxState } from './txn/trx.js'
 
+/** A table, whatever its rows are. */
+export type AnyTable = Pick<Table, 'name' | 'definition'>
+
 export interface TablesToLock {
   /** Nobody changes these while they are locked. */
-  read?: readonly Table[]
+  read?: readonly AnyTable[]
   /** Nobody else changes these, locks rows of them, or reads them in a transaction. */
-  write?: readonly Table[]
+  write?: readonly AnyTable[]
 }
 
 /**

@@ -309,6 +309,31 @@ describe('db.freeze', () => {
     await expectNothingLeft(db)
   })
 
+  it('waits for a statement, not for its transaction: neither for one it has waited for', async () => {
+    await using test = await things()
+    const { db, table } = test
+    const holder = await db.begin()
+    await holder.update(table, 10, { size: 1 })
+    const tx = await db.begin()
+    const statement = tx.update(table, 10, { size: 2 })
+    await standstill()
+    const freezing = db.freeze(() => {})
+    await standstill()
+    await holder.commit()
+    await statement
+    await freezing
+    // The transaction is still open; so it is when its statement has waited for a freeze.
+    let late: Promise<boolean> | undefined
+    await db.freeze(async () => {
+      late = tx.update(table, 20, { size: 2 })
+      expect(await outcomeOf(late)).toBe('waits')
+    })
+    await late
+    await db.freeze(() => {})
+    await tx.commit()
+    await expectNothingLeft(db)
+  })
+
   it('ends when its function throws', async () => {
     await using test = await things()
     const { db, table } = test
