@@ -1,13 +1,13 @@
 /**
  * Metadata locks: on tables by name, and on the scopes that stand for all of them. A name can be locked before there is a table of it.
- * Matrices and rules D1–D4 are in metadata-modes.ts. Further rules:
+ * Matrices and rules N1–N4 are in metadata-modes.ts. Further rules:
  *
- * D5  A lock is held for a duration, and one owner may hold modes of one object for several: the end of one leaves the others. What
+ * N5  A lock is held for a duration, and one owner may hold modes of one object for several: the end of one leaves the others. What
  *     stands in others' way is the union. A request that is satisfied by what is held for another duration is granted at once and noted
  *     for its own: so the SW of a statement under LOCK TABLES … WRITE stays to the end of the transaction when the tables are unlocked.
- * D6  Rule G1 of the graph does not hold here, because there are two ranks (D2): a request's edges go to *every* waiting request it
+ * N6  Rule G1 of the graph does not hold here, because there are two ranks (N2): a request's edges go to *every* waiting request it
  *     waits for. Schema changes do not queue by the thousand.
- * D7  A request that starts to wait may at once stand in the way of others that wait already (a pending X, of pending SR). Its owner is
+ * N7  A request that starts to wait may at once stand in the way of others that wait already (a pending X, of pending SR). Its owner is
  *     then marked as one somebody may wait for, before the search: so G2's proof holds, case (a) included.
  *
  * Names get small numbers. A number is good as long as somebody holds or awaits the lock, or a table has the name and nobody held X on
@@ -171,7 +171,7 @@ export class MetadataLocks {
     if (owner.slot === 0) this.#owners.add(owner)
     const { queue } = object
     if (queue.tail === null) this.#markHolders(object)
-    else if (object.holdsBack(lock)) owner.mayBlock = true // D7
+    else if (object.holdsBack(lock)) owner.mayBlock = true // N7
     const request = new MetadataRequest(owner, object, lock, duration, this)
     queue.join(request)
     this.#graph.begin(request)
@@ -226,7 +226,7 @@ export class MetadataLocks {
     this.holds.free(hold)
   }
 
-  /** Grants what can be granted now, in the order in which it was asked for (D3: one walk is enough). */
+  /** Grants what can be granted now, in the order in which it was asked for (N3: one walk is enough). */
   #wake(object: MetadataObject): void {
     let request = object.queue.head
     while (request !== null && this.#anyoneMightGo(object)) {

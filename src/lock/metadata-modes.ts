@@ -17,12 +17,12 @@
  * | IS, IX | on a scope: something in it is used; changed |
  *
  * Rules:
- * D1  Locks of one owner never stand in each other's way. So an upgrade waits for everybody else and for nothing of one's own.
- * D2  A request waits for what others hold by the first matrix and for what others *wait for* by the second, whenever they began to.
+ * N1  Locks of one owner never stand in each other's way. So an upgrade waits for everybody else and for nothing of one's own.
+ * N2  A request waits for what others hold by the first matrix and for what others *wait for* by the second, whenever they began to.
  *     Requests are thereby of two ranks, not in one line: a pending X holds back new SR and SW, and SH passes it; a new X passes
  *     everything that waits.
- * D3  The second matrix has no conflict that the first has not: when a request is granted, nobody who was ahead of it gets free.
- * D4  What is held satisfies a request if it keeps out at least what the request would.
+ * N3  The second matrix has no conflict that the first has not: when a request is granted, nobody who was ahead of it gets free.
+ * N4  What is held satisfies a request if it keeps out at least what the request would.
  */
 export const enum MetadataLock {
   S = 0,
@@ -113,7 +113,7 @@ export const SCOPE_PENDING: Uint16Array = matrix(SCOPE_MODES, [
   /* X  */ '+  +  + +',
 ])
 
-/** For each request on an object: mask of the modes any one of which, held by the requester, makes it superfluous (D4). */
+/** For each request on an object: mask of the modes any one of which, held by the requester, makes it superfluous (N4). */
 export const OBJECT_SATISFIES: Uint16Array = satisfies(OBJECT_MODES, OBJECT_GRANTED)
 export const SCOPE_SATISFIES: Uint16Array = satisfies(SCOPE_MODES, SCOPE_GRANTED)
 

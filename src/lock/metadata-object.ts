@@ -48,7 +48,7 @@ export class MetadataObject {
     return this.firstHold === 0 && this.queue.head === null
   }
 
-  /** Whether an owner that holds `own` may have this lock now (D1, D2). */
+  /** Whether an owner that holds `own` may have this lock now (N1, N2). */
   admits(lock: MetadataLock, own: number): boolean {
     if ((this.pendingConflicts(lock) & this.queue.mask) !== 0) return false
     const conflicts = this.conflicts(lock)

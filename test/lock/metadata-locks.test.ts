@@ -198,7 +198,7 @@ describe('a deadlock', () => {
     expect(stage.told()).toEqual(['A granted'])
   })
 
-  it('is found when a request that starts to wait holds back one that waits already (D7)', () => {
+  it('is found when a request that starts to wait holds back one that waits already (N7)', () => {
     const stage = new Stage()
     stage.owner('B').diesLast = true
     stage.metadata('A', 'SNRW')
