@@ -26,7 +26,7 @@ export async function freeze<T>(db: Database, work: () => Promise<T> | T, option
     await locks.lockScope(Scope.TableLocks, MetadataLock.S)
     locks.unlockScope(Scope.TableLocks)
     await locks.lockScope(Scope.Commit, MetadataLock.S)
-    return await work()
+    return await db.watch.inside(locks.owner, work)
   } finally {
     locks.release()
     db.tableUse.endFreeze()

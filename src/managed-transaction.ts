@@ -33,7 +33,7 @@ export async function runManaged<T>(db: Database, makeCore: MakeCore, work: Work
 async function runOnce<T>(core: TransactionCore, work: Work<T>, signal: AbortSignal | undefined): Promise<T> {
   const tx = new Transaction(core)
   try {
-    const result = await core.db.watch.inside(core, () => work(tx))
+    const result = await core.db.watch.inside(core.trx.owner, () => work(tx))
     signal?.throwIfAborted()
     await tx.commit()
     return result

@@ -3,6 +3,7 @@ import { callSite } from './base/call-site.js'
 import type { OrderedList } from './base/ordered-list.js'
 import { describeTransaction, type LongTransaction, listLocks } from './introspection.js'
 import type { Deadlock } from './lock/deadlock.js'
+import type { LockOwner } from './lock/lock-owner.js'
 import { LongTransactions } from './long-transactions.js'
 import { detectsSelfWaits, type ResolvedOptions } from './options.js'
 import { SelfWaits } from './self-waits.js'
@@ -43,9 +44,9 @@ export class Watch {
     this.#long.begun(core)
   }
 
-  /** Runs the function of a managed transaction. */
-  inside<T>(core: TransactionCore, work: () => T): T {
-    return this.selfWaits === undefined ? work() : this.selfWaits.run(core.trx.owner, work)
+  /** Runs the function of a managed transaction, or of a freeze. */
+  inside<T>(owner: LockOwner, work: () => T): T {
+    return this.selfWaits === undefined ? work() : this.selfWaits.run(owner, work)
   }
 
   stop(): void {

@@ -212,7 +212,7 @@ export class RowLocks {
     const begun = blockers.map(({ name, begunBy }) => (begunBy === undefined ? name : `${name} (begun ${begunBy})`))
     return new NextkeyError(
       'ERR_SELF_WAIT',
-      `the ${lock} is held by ${begun.join(', ')}, and this call was made inside the function of the transaction that it would wait for: ` +
+      `the ${lock} is held by ${begun.join(', ')}, and this call was made inside the function of the very transaction or freeze that it would wait for: ` +
         'awaited there, it can never end; make the call through that transaction, or after its end',
       { details: { lock, holders: blockers.map(({ name }) => name) } },
     )

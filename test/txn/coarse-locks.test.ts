@@ -416,6 +416,19 @@ describe('db.freeze', () => {
     await expectNothingLeft(db)
   })
 
+  it('refuses a change inside its function, which would wait for itself, where such waits are looked for', async () => {
+    await using test = await things({ detectSelfWaits: true })
+    const { db, table } = test
+    const writer = await db.begin()
+    await writer.update(table, 10, { size: 1 })
+    await db.freeze(async () => {
+      expect(await outcomeOf(table.insert(row(50)))).toBe('ERR_SELF_WAIT')
+      expect(await outcomeOf(db.dropTable('things'))).toBe('ERR_SELF_WAIT')
+      expect(await outcomeOf(writer.commit())).toBe('ERR_SELF_WAIT')
+    })
+    await expectNothingLeft(db)
+  })
+
   it('refuses what it does not understand', async () => {
     await using test = await things()
     await expect(test.db.freeze(undefined as never)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
