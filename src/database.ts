@@ -239,9 +239,9 @@ export class Database extends EventEmitter<DatabaseEvents> {
   }
 
   /** @internal Ends a transaction by committing it. */
-  async commit(core: TransactionCore): Promise<void> {
+  commit(core: TransactionCore): Promise<void> | undefined {
     core.end('was committed')
-    await this.#commitTrx(core.trx)
+    return this.#commitTrx(core.trx)
   }
 
   /** @internal Ends a transaction by rolling it back. Resolves when its auto-increment values are as sure not to be given again as a commit's. */
@@ -250,12 +250,10 @@ export class Database extends EventEmitter<DatabaseEvents> {
     if (this.engine.failure === undefined) await this.durable(core.trx.commitPosition)
   }
 
-  async #commitTrx(trx: Trx): Promise<void> {
+  /** What remains to be awaited, if anything. */
+  #commitTrx(trx: Trx): Promise<void> | undefined {
     const { engine } = this
-    if (engine.isBig(trx)) {
-      await this.track(engine.commitByCheckpoint(trx))
-      return
-    }
+    if (engine.isBig(trx)) return this.track(engine.commitByCheckpoint(trx))
     let position: ReturnType<Engine['commit']>
     try {
       position = engine.commit(trx)
@@ -264,7 +262,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
       throw error
     }
     engine.payDebts()
-    await this.durable(position)
+    return this.durable(position)
   }
 
   /** @internal One statement as a transaction of its own. */
@@ -290,7 +288,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
     } finally {
       this.#waiting.delete(trx)
     }
-    await this.#commitTrx(trx)
+    const wait = this.#commitTrx(trx)
+    if (wait !== undefined) await wait
     const pause = this.pause()
     if (pause !== undefined) await pause
     return result
@@ -313,10 +312,9 @@ export class Database extends EventEmitter<DatabaseEvents> {
     if (trx.state === 0) this.engine.rollback(trx)
   }
 
-  /** @internal Resolves when the log is as durable through the position as commits are to be. */
-  async durable(position: ReturnType<Engine['commit']>): Promise<void> {
-    const wait = this.engine.wal?.commitDurability(position)
-    if (wait !== undefined) await this.track(wait)
+  /** @internal To be awaited until the log is as durable through the position as commits are to be; close() sees to it as well. */
+  durable(position: ReturnType<Engine['commit']>): Promise<void> | undefined {
+    return this.engine.wal?.commitDurability(position)
   }
 
   /** @internal A range read that shows what is committed when its loop begins. */

@@ -168,7 +168,8 @@ export class Transaction {
       )
     }
     if (this.#core.db.tableUse.mustAskToCommit(this.#core.trx)) await this.#askToCommit()
-    await this.#core.db.commit(this.#core)
+    const wait = this.#core.db.commit(this.#core)
+    if (wait !== undefined) await wait
   }
 
   async #askToCommit(): Promise<void> {

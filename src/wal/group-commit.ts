@@ -13,6 +13,8 @@ import type { LogBuffer } from './log-buffer.js'
  *
  * A sync begins in the macrotask after the first waiter came: the commits of one turn share it, and so do those that
  * go on when the last sync ends. (Begun at once, it would leave them to the one after, and each would wait twice.)
+ * But once a batch has gathered for as long as a sync takes, it begins at the next occasion: with many committers the
+ * others' work then runs beside it.
  */
 export class GroupCommit {
   /** Syncs begun so far, of either kind. */
@@ -26,6 +28,8 @@ export class GroupCommit {
   #current: Batch | undefined
   #gathering: Batch | undefined
   #scheduled = false
+  /** How long an asynchronous sync takes, ms. */
+  #duration = Number.POSITIVE_INFINITY
   #idle: Promise<void> = Promise.resolve()
 
   constructor(buffer: LogBuffer, clock: Clock, failure: LogFailure) {
@@ -44,12 +48,13 @@ export class GroupCommit {
     assert(position <= this.#buffer.end, 'a commit waits for what was appended')
     if (this.#failure.happened) throw this.#failure.commitUnknown()
     if (position <= this.#target) {
-      this.#current ??= new Batch()
+      this.#current ??= new Batch(0)
       return this.#current.promise
     }
-    this.#gathering ??= new Batch()
-    if (this.#target < 0) this.#schedule()
-    return this.#gathering.promise
+    this.#gathering ??= new Batch(this.#clock.now())
+    const { promise } = this.#gathering
+    if (this.#target < 0) this.#beginOrSchedule(this.#gathering)
+    return promise
   }
 
   /** Begins an asynchronous sync of everything so far, unless one is under way. */
@@ -95,6 +100,16 @@ export class GroupCommit {
     while (this.#target >= 0) await this.#idle
   }
 
+  #beginOrSchedule(gathering: Batch): void {
+    if (this.#clock.now() - gathering.since > this.#duration) this.begin()
+    else this.#schedule()
+  }
+
+  /** A sync is known to be over only when the event loop comes to it: the short ones say more, and the measure rises slowly. */
+  #noteDuration(duration: number): void {
+    this.#duration = duration < this.#duration ? duration : this.#duration + (duration - this.#duration) * DURATION_GAIN
+  }
+
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
@@ -104,6 +119,7 @@ export class GroupCommit {
   async #sync(): Promise<void> {
     const buffer = this.#buffer
     const target = this.#target
+    const began = this.#clock.now()
     try {
       const segments = buffer.segmentsBetween(buffer.durable, target)
       this.syncs += segments.length
@@ -116,10 +132,11 @@ export class GroupCommit {
     }
     this.#target = -1
     if (this.#failure.happened) return
+    this.#noteDuration(this.#clock.now() - began)
     buffer.becameDurable(target)
     this.#current?.resolve()
     this.#current = undefined
-    if (this.#gathering !== undefined) this.#schedule()
+    if (this.#gathering !== undefined) this.#beginOrSchedule(this.#gathering)
   }
 
   #rejectAll(): void {
@@ -131,13 +148,18 @@ export class GroupCommit {
   }
 }
 
+const DURATION_GAIN = 0.05
+
 /** The waiters of one sync. */
 class Batch {
+  /** When the first one came, ms. */
+  readonly since: number
   readonly promise: Promise<void>
   resolve!: () => void
   reject!: (error: unknown) => void
 
-  constructor() {
+  constructor(since: number) {
+    this.since = since
     this.promise = new Promise((resolve, reject) => {
       this.resolve = resolve
       this.reject = reject

@@ -53,6 +53,32 @@ describe('group commit', () => {
     expect(durableGroups(disk)).toBe(64)
   })
 
+  it('begins a sync in the midst of a turn once its batch has gathered for longer than a sync takes', async () => {
+    const { env, disk, log } = manualLog()
+    const commit = (number: number): { settled: boolean } => stateOf(log.commitDurability(appendGroup(log, number, 100)))
+    const first = commit(0)
+    await settle()
+    env.clock.advance(2)
+    disk.completeOne()
+    await settle()
+    expect(first.settled).toBe(true)
+    const second = commit(1)
+    env.clock.advance(1)
+    commit(2)
+    expect(disk.pending).toBe(0)
+    env.clock.advance(2)
+    const third = commit(3)
+    // It began within this call; what comes now is the next one's.
+    expect(disk.pending).toBe(1)
+    const fourth = commit(4)
+    disk.completeOne()
+    await settle()
+    expect([second.settled, third.settled, fourth.settled]).toEqual([true, true, false])
+    disk.completeOne()
+    await settle()
+    expect(fourth.settled).toBe(true)
+  })
+
   it('gathers what comes while a sync is under way for the next one', async () => {
     const { disk, log, count } = manualLog()
     const first = stateOf(log.commitDurability(appendGroup(log, 0, 100)))
