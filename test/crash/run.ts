@@ -60,7 +60,7 @@ const LOG_DISK = '/log-disk'
 /** Of a hundred transactions, how many do much at once; 5 where nothing else is said. */
 const BURSTS: ReadonlyMap<Sizes, number> = new Map([
   [WIDE, 25],
-  [LARGE, 20],
+  [LARGE, 40],
 ])
 /** Images per operation; 0.3 where nothing else is said, for they cost more. */
 const DENSITIES: ReadonlyMap<Sizes, number> = new Map([
@@ -301,7 +301,7 @@ function deathOf(mode: Mode): Death {
 }
 
 function drawCharacter(random: Prng): Character {
-  const sizes = random.pick([TINY, TINY, TINY, TINY, TINY, SMALL, SMALL, SMALL, MEDIUM, MEDIUM, WIDE, WIDE, LARGE])
+  const sizes = random.pick([TINY, TINY, TINY, TINY, TINY, TINY, SMALL, SMALL, MEDIUM, WIDE, WIDE, LARGE, LARGE])
   const shapes = random.shuffle(Object.keys(OPTIONS) as Shape[])
   return {
     options: {
@@ -352,5 +352,5 @@ export class RunFailure extends Error {
 class Enough extends Error {}
 
 /** Of so many images, one is looked at in this way as well. */
-const SAMPLES = { nestEvery: 100, writeEvery: 8, failEvery: 20, readEvery: 10, rotEvery: 10 }
+const SAMPLES = { nestEvery: 100, nestUnsyncedEvery: 30, writeEvery: 8, purgeEvery: 5, failEvery: 20, readEvery: 10, rotEvery: 10 }
 const TRACE_LINES = 60

@@ -7,6 +7,7 @@ import type { Prng } from '../support/seeded.js'
 import { CRASH_MODES, type CrashMode, type SimulatedDisk } from '../support/simulated-disk.js'
 import { simulatedEnvironment } from '../support/simulated-environment.js'
 import { drawFault, TOLERATED } from './faults.js'
+import { leftoversOf } from './leftovers.js'
 import type { Candidate, Legal } from './model.js'
 import {
   differenceOf,
@@ -45,8 +46,12 @@ export interface VerifySettings {
   readonly depth: number
   /** Of so many images one has its recovery crashed at every operation. */
   readonly nestEvery: number
+  /** The same where the page cache survived: what recovery reads may not be on disk. */
+  readonly nestUnsyncedEvery: number
   /** Of so many images one takes writes, and is opened a third time. */
   readonly writeEvery: number
+  /** Of so many images one has its history purged. */
+  readonly purgeEvery: number
   /** Of so many images one has something fail while it is opened. */
   readonly failEvery: number
   /** Of so many images one is also opened read-only. */
@@ -87,6 +92,7 @@ export interface Identified {
  * V6. (Sampled.) A call that fails while it is opened raises a typed error, and the next opening finds everything.
  * V7. (Sampled.) It opens read-only, too, and shows a whole checkpoint.
  * V8. (Sampled.) When a block of the data file goes bad, that is reported, unless nothing needed it.
+ * V9. (Sampled.) Purge then removes all that was deleted: no mark is left, and all is well.
  */
 export class Verifier {
   /** Images opened. */
@@ -108,12 +114,16 @@ export class Verifier {
     if (this.#random.int(failEvery) === 0) await this.#failToOpen(image)
     if (this.#random.int(readEvery) === 0) await this.#openReadOnly(image)
     if (this.#random.int(rotEvery) === 0) await this.#rot(image)
-    const nested = depth > 0 && this.#random.int(this.#settings.nestEvery) === 0 ? new Nested(image, this.#random) : undefined
+    const nested =
+      depth > 0 && this.#random.int(image.legalAgain === undefined ? this.#settings.nestEvery : this.#settings.nestUnsyncedEvery) === 0
+        ? new Nested(image, this.#random)
+        : undefined
     const db = await this.#open(image)
     let state: State
     try {
       state = await this.#look(db, image)
       nested?.stop()
+      if (this.#random.int(this.#settings.purgeEvery) === 0) await this.#purge(db, image)
       if (this.#random.int(this.#settings.writeEvery) === 0) await this.#write(db, image, state)
     } finally {
       nested?.stop()
@@ -228,6 +238,14 @@ export class Verifier {
       if (counter <= given) throw new CrashFailure(point, `table '${name}' would give out ${counter} again: it had reached ${given}`)
     }
     return state
+  }
+
+  /** V9. */
+  async #purge(db: Database, image: CrashImage): Promise<void> {
+    const point = `${image.point} → purged`
+    const left = leftoversOf(db)
+    if (left.length > 0) throw new CrashFailure(point, `deleted, but not removed: ${left.join(', ')}`)
+    await this.#check(db, point)
   }
 
   async #check(db: Database, point: string): Promise<void> {

@@ -10,7 +10,7 @@ import { Header } from '../../src/wal/log-format.js'
  * A file system that watches the engine write, and raises WriteOrderError at the very write that breaks a rule of shadow
  * checkpoints, whether a crash would show it or not:
  *
- * S1. When a superblock is written, every block that its checkpoint refers to is on disk.
+ * S1. When a superblock is written, every block that its checkpoint refers to is on disk, and is what its map says.
  * S2. … and so is the log up to the position P that the superblock names.
  * S3. No block is written that one of the two newest checkpoints refers to. The older one of them counts until something was written to
  *     the log after the newer superblock was on disk, and is on disk itself: the word that the newer one is complete.
@@ -138,7 +138,7 @@ export class WriteOrder implements FileSystem {
     this.#now++
     for (let at = 0; at < length; at += Page.Size) {
       const block = (position + at) / Page.Size
-      const checksum = crc32(bytes, offset + at, offset + at + Page.Size, 0)
+      const checksum = crc32(bytes, offset + at, offset + at + Page.Size, 0) | 0
       // A write that was overtaken changes nothing when it ends at last.
       if (this.#contents.get(block) === checksum) continue
       this.#contents.set(block, checksum)
@@ -152,8 +152,11 @@ export class WriteOrder implements FileSystem {
     const { checkpoint, logPosition } = superblock
     const blocks = blocksOf(file, superblock)
     if (blocks === undefined) return this.#violate(`superblock ${checkpoint} is written before its map`)
-    for (const block of blocks) {
+    for (const [block, checksum] of blocks) {
       if (this.#unsynced.has(block)) this.#violate(`superblock ${checkpoint} is written while its block ${block} may not be on disk`)
+      const content = this.#contents.get(block)
+      if (content !== undefined && content !== checksum)
+        this.#violate(`superblock ${checkpoint} is written while its block ${block} holds something else than its map says`)
     }
     const logs = [...this.#logs.values()].filter(({ first, end }) => first <= logPosition && logPosition <= end)
     if (logs.length > 0 && logs.every((log) => log.durableThrough < logPosition)) {
@@ -195,7 +198,8 @@ export class WriteOrderError extends Error {
 
 interface Checkpoint {
   readonly superblock: Superblock
-  readonly blocks: ReadonlySet<number>
+  /** Checksums by block. */
+  readonly blocks: ReadonlyMap<number, number>
   /** When its superblock was written, and when it was on disk; 0 before the file was opened. */
   readonly writtenAt: number
   readonly syncedAt: number
@@ -305,14 +309,14 @@ class WatchedFile implements File {
   }
 }
 
-/** Every block a checkpoint refers to; undefined if its map is not whole. */
-function blocksOf(file: File, { directory, nextPage }: Superblock): Set<number> | undefined {
-  const blocks = new Set<number>()
+/** Every block a checkpoint refers to, with its checksum; undefined if its map is not whole. */
+function blocksOf(file: File, { directory, nextPage }: Superblock): Map<number, number> | undefined {
+  const blocks = new Map<number, number>()
   const chunks: MapReference[] = []
   for (const reference of directory) {
     const bytes = readBlock(file, reference)
     if (bytes === undefined) return undefined
-    blocks.add(reference.block)
+    blocks.set(reference.block, reference.checksum | 0)
     for (let entry = 0; entry < CHUNK_ENTRIES; entry++) {
       chunks.push({ block: bytes.readUInt32LE(entry * 8) as MapReference['block'], checksum: bytes.readInt32LE(entry * 8 + 4) })
     }
@@ -321,8 +325,8 @@ function blocksOf(file: File, { directory, nextPage }: Superblock): Set<number> 
     if (reference.block === 0) continue
     const bytes = readBlock(file, reference)
     if (bytes === undefined) return undefined
-    blocks.add(reference.block)
-    for (let entry = 0; entry < CHUNK_ENTRIES; entry++) blocks.add(bytes.readUInt32LE(entry * 8))
+    blocks.set(reference.block, reference.checksum | 0)
+    for (let entry = 0; entry < CHUNK_ENTRIES; entry++) blocks.set(bytes.readUInt32LE(entry * 8), bytes.readInt32LE(entry * 8 + 4))
   }
   blocks.delete(0)
   return blocks

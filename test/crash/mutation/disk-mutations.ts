@@ -156,6 +156,11 @@ export const SYNCS: readonly Mutation[] = [
     'fileSystem.syncDirectorySync(parentOf(logDirectory))\n',
     '\n',
     { file: OPEN_LOG, find: 'fileSystem.syncDirectorySync(dirname(directory))', replace: '' },
+    {
+      file: RECOVERY,
+      find: 'const wal = found.startNew(end)\n    environment.fileSystem.syncDirectorySync(parentOf(options.logDirectory))',
+      replace: 'const wal = found.startNew(end)',
+    },
   ),
   mutation(
     'trusted-cache',
