@@ -106,17 +106,10 @@ export const SYNCS: readonly Mutation[] = [
   ),
   mutation(
     'complete-frame',
-    'log is released before it says that the checkpoint is complete',
-    CHECKPOINT,
-    'yield info.markComplete(number)\n',
-    'info.completed(number)\n    yield info.markComplete(number)\n',
-  ),
-  mutation(
-    'complete-frame-blocks',
-    'blocks are released before the log says that the checkpoint is complete',
-    CHECKPOINT,
-    'yield info.markComplete(number)\n    pager.completeCheckpoint(number)',
-    'pager.completeCheckpoint(number)\n    yield info.markComplete(number)',
+    'blocks and log are released before the word that the checkpoint is complete is on disk',
+    DRIVER,
+    'complete: (number) => untilDurable(wal, this.#appendComplete(wal, number))',
+    'complete: (number) => untilDurable(wal, Math.min(0, this.#appendComplete(wal, number)))',
   ),
   mutation(
     'segment-directory',
