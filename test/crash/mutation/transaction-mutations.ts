@@ -138,8 +138,8 @@ export const UNDO: readonly Mutation[] = [
     'no-entry',
     'an index entry is not written',
     WRITER,
-    'tree.insertAtHit(entry.bytes, entry.length, this.#small, 0, Entry.Size)\n      this.#locks.inserted(tree, entry.bytes, entry.length)\n      return',
-    'return',
+    'tree.insertAtHit(entry.bytes, entry.length, this.#small, 0, Entry.Size)\n',
+    '',
   ),
   mutation(
     'no-entry-mark',
