@@ -58,7 +58,7 @@ function* heldThrough(locks: RecordLocks, run: LockRun, keysWithin: KeysWithin):
 
 function singlyHeld(locks: RecordLocks, owner: LockOwner, index: TreeId, key: PackedKey): number {
   const record = locks.table.find(index, key)
-  const hold = record === 0 ? 0 : locks.table.holdOf(record, owner.slot)
+  const hold = record === 0 ? 0 : locks.table.holdOf(record, owner)
   return hold === 0 ? 0 : locks.table.holds.rows[hold * Hold.Stride + Hold.Mask]
 }
 

@@ -124,7 +124,7 @@ export class RecordLocks {
       if (run.owner === owner && run.bit === 1 << lock) this.runs.cutOut(run, packed)
     }
     if (record === 0) return
-    const hold = owner.slot === 0 ? 0 : this.table.holdOf(record, owner.slot)
+    const hold = owner.slot === 0 ? 0 : this.table.holdOf(record, owner)
     if (hold !== 0) {
       const holds = this.table.holds.rows
       holds[hold * Hold.Stride + Hold.Mask] &= ~(1 << lock)
@@ -181,9 +181,9 @@ export class RecordLocks {
   give(owner: LockOwner, record: number, mask: number): void {
     if (owner.slot === 0) this.owners.add(owner)
     const table = this.table
-    const hold = table.holdOf(record, owner.slot)
+    const hold = table.holdOf(record, owner)
     if (hold === 0) table.addHold(record, owner, mask)
-    else table.holds.rows[hold * Hold.Stride + Hold.Mask] |= mask
+    else table.widen(hold, mask)
     if (table.rows[record * Rec.Stride + Rec.Queue] !== 0) owner.mayBlock = true
   }
 
@@ -203,7 +203,7 @@ export class RecordLocks {
   heldMask(owner: LockOwner, record: number): number {
     let mask = 0
     if (record !== 0 && owner.slot !== 0) {
-      const hold = this.table.holdOf(record, owner.slot)
+      const hold = this.table.holdOf(record, owner)
       if (hold !== 0) mask = this.table.holds.rows[hold * Hold.Stride + Hold.Mask]
     }
     for (const run of this.#covering) if (run.owner === owner) mask |= run.bit
@@ -303,10 +303,7 @@ export class RecordLocks {
     const conflicts = CONFLICTS[lock]
     if (conflicts === 0) return false
     if (record !== 0) {
-      const holds = this.table.holds.rows
-      for (let hold = this.table.rows[record * Rec.Stride + Rec.FirstHold]; hold !== 0; hold = holds[hold * Hold.Stride + Hold.Next]) {
-        if ((holds[hold * Hold.Stride + Hold.Mask] & conflicts) !== 0 && holds[hold * Hold.Stride + Hold.Owner] !== owner.slot) return true
-      }
+      if (this.table.isHeldByOthers(record, conflicts, owner)) return true
       const queue = this.queueOf(record)
       if (queue !== null && (queue.mask & conflicts & ~bypassed(lock, held)) !== 0) return true
     }

@@ -22,7 +22,9 @@ export const enum Rec {
   FirstHold = 4,
   /** Number of its queue; 0 = nobody waits. */
   Queue = 5,
-  Stride = 6,
+  /** Mask of every lock that is held, and maybe of some that are not any more: what is missing in it nobody holds. */
+  Held = 6,
+  Stride = 7,
 }
 
 /** A slot of the hash table: the hash, and the record or 0. Linear probing; kept at most half full. */
@@ -79,6 +81,7 @@ export class RecordTable {
     rows[at + Rec.Length] = key.length
     rows[at + Rec.FirstHold] = 0
     rows[at + Rec.Queue] = 0
+    rows[at + Rec.Held] = 0
     if (2 * ++this.live > this.#slotMask) this.#rehash(2 * (this.#slotMask + 1))
     this.#place(record, key.hash)
     return record
@@ -96,18 +99,47 @@ export class RecordTable {
     if (--this.live === 0 && rows.length > INITIAL_RECORDS * Rec.Stride) this.#shrink()
   }
 
-  /** The hold of this owner on the record, or 0. */
-  holdOf(record: number, slot: number): number {
+  /** The hold of this owner on the record, or 0. It is in both their lists: the shorter one ends the search. */
+  holdOf(record: number, owner: LockOwner): number {
     const rows = this.holds.rows
-    let hold = this.rows[record * Rec.Stride + Rec.FirstHold]
-    while (hold !== 0 && rows[hold * Hold.Stride + Hold.Owner] !== slot) hold = rows[hold * Hold.Stride + Hold.Next]
-    return hold
+    const slot = owner.slot
+    let onRecord = this.rows[record * Rec.Stride + Rec.FirstHold]
+    let ofOwner = owner.firstRecordHold
+    while (onRecord !== 0 && ofOwner !== 0) {
+      if (rows[onRecord * Hold.Stride + Hold.Owner] === slot) return onRecord
+      if (rows[ofOwner * Hold.Stride + Hold.Resource] === record) return ofOwner
+      onRecord = rows[onRecord * Hold.Stride + Hold.Next]
+      ofOwner = rows[ofOwner * Hold.Stride + Hold.OwnerNext]
+    }
+    return 0
+  }
+
+  /** Adds locks to a hold. */
+  widen(hold: number, mask: number): void {
+    const rows = this.holds.rows
+    rows[hold * Hold.Stride + Hold.Mask] |= mask
+    this.rows[rows[hold * Hold.Stride + Hold.Resource] * Rec.Stride + Rec.Held] |= mask
+  }
+
+  /** Whether an owner but this one holds one of the locks on the record. */
+  isHeldByOthers(record: number, mask: number, owner: LockOwner): boolean {
+    const at = record * Rec.Stride
+    if ((this.rows[at + Rec.Held] & mask) === 0) return false
+    const rows = this.holds.rows
+    let held = 0
+    for (let hold = this.rows[at + Rec.FirstHold]; hold !== 0; hold = rows[hold * Hold.Stride + Hold.Next]) {
+      if ((rows[hold * Hold.Stride + Hold.Mask] & mask) !== 0 && rows[hold * Hold.Stride + Hold.Owner] !== owner.slot) return true
+      held |= rows[hold * Hold.Stride + Hold.Mask]
+    }
+    this.rows[at + Rec.Held] = held
+    return false
   }
 
   addHold(record: number, owner: LockOwner, mask: number): number {
     const first = record * Rec.Stride + Rec.FirstHold
     const hold = this.holds.add(record, owner.slot, mask, this.rows[first], owner.firstRecordHold)
     this.rows[first] = hold
+    this.rows[record * Rec.Stride + Rec.Held] |= mask
     owner.firstRecordHold = hold
     return hold
   }
