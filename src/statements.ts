@@ -79,7 +79,20 @@ export class Statements {
     return out
   }
 
-  /** The same, a row at a time. */
+  /** How many rows or entries of a range there are, locked as `collect` of the keys locks them. */
+  *count(trx: Trx, target: Target, mode: LockMode): Steps<number> {
+    this.#engine.mustRead()
+    const scan = this.#scan(trx, { ...target, mode, covering: isCovering(target, Want.Keys), changes: false, semiConsistent: false })
+    let count = 0
+    yield* scan.begin()
+    for (let step = scan.advance(); step !== Advance.End; step = scan.advance()) {
+      if (step === Advance.Found) count++
+      else yield* scan.wait()
+    }
+    return count
+  }
+
+  /** As `collect`, a row at a time. */
   oneByOne(trx: Trx, target: Target, mode: LockMode, want: Want): { next(): Steps<IteratorResult<unknown, undefined>> } {
     const scan = this.#scan(trx, { ...target, mode, covering: isCovering(target, want), changes: false, semiConsistent: false })
     return {

@@ -205,15 +205,12 @@ export class TransactionCore {
 
   count(table: object, range: TransactionRange): Outcome<number> {
     const mode = this.lockMode({})
-    if (mode !== undefined) return new Remaining(this.#countLocking(this.target(table, range, {}), mode))
+    if (mode !== undefined) return new Remaining(this.db.statements.count(this.trx, this.target(table, range, {}), mode))
+    if (range.where !== undefined) return this.results(table, range, Want.Values).toArray().length
     const { index: indexName, where: _, primaryKey: __, ...bounds } = range
     const store = this.db.storeOf(table)
     const index = indexName === undefined ? undefined : this.db.reads.index(store, indexName)
     return this.db.reads.count(store, index, bounds, this.visibility())
-  }
-
-  *#countLocking(target: Target, mode: LockMode): Steps<number> {
-    return (yield* this.db.statements.collect(this.trx, target, mode, Want.Keys)).length
   }
 
   insert(table: object, args: unknown[]): Outcome<unknown> {

@@ -14,6 +14,7 @@ import type { KeyRange } from './range-scan.js'
 import { Clustered, Entry, entryFlags, entryKeyLength, Flag, trxIdAt } from './record-format.js'
 import type { RowLocks, WaitPolicy } from './row-locks.js'
 import type { RowReader } from './row-reader.js'
+import { RowRun } from './row-run.js'
 import type { IndexStore, TableStore } from './table-store.js'
 import type { Trx } from './trx.js'
 
@@ -80,6 +81,8 @@ export class LockingScan {
   readonly #nextKey: RecordLock.SNextKey | RecordLock.XNextKey
   /** The locks of neighbouring entries, kept together: a million rows do not cost a million locks. */
   readonly #run: ScanLock
+  /** The same for the rows that entries of a secondary index lead to. */
+  readonly #rowRun: RowRun
   #begun = false
   /** What the lock system answered where a wait is due. */
   #pending: LockResult = LockResult.Granted
@@ -111,6 +114,7 @@ export class LockingScan {
     this.#gap = exclusive ? RecordLock.XGap : RecordLock.SGap
     this.#record = exclusive ? RecordLock.XRecord : RecordLock.SRecord
     this.#nextKey = exclusive ? RecordLock.XNextKey : RecordLock.SNextKey
+    this.#rowRun = new RowRun(store, rowLocks, trx, request.table.clustered, this.#record, request.reverse)
     this.#run = new ScanLock(trx.owner, this.#tree.tree, trx.takesGapLocks ? this.#nextKey : this.#record, request.reverse)
   }
 
@@ -231,7 +235,7 @@ export class LockingScan {
     const tree = table.clustered
     if (!tree.find(key.bytes, key.length)) return Verdict.Skip
     const writer = trxIdAt(store.u32, tree.valueOffset)
-    const result = this.#rowLocks.try(this.#trx, tree.tree, key.bytes, key.length, this.#record, writer, policy === 'wait')
+    const result = this.#rowRun.try(key.bytes, key.length, writer, policy === 'wait')
     if (result > LockResult.AlreadyHeld) return this.#refused(result)
     this.#newRowLock = result === LockResult.Granted
     this.#mustSee(writer)

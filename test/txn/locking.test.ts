@@ -387,3 +387,29 @@ describe('the snapshot level', () => {
     await expectNothingLeft(db)
   })
 })
+
+describe('count', () => {
+  it.each(['read-uncommitted', 'read-committed', 'repeatable-read', 'snapshot', 'serializable'] as const)(
+    'under %s counts what values would deliver, by key and by index, with a condition too',
+    async (isolation) => {
+      await using test = await things()
+      const { db, table } = test
+      await using tx = await db.begin({ isolation })
+      for (const range of [{}, { gte: 20 }, { lt: 40, reverse: true }, { index: 'kind', eq: 2 }, { index: 'code', gt: 100 }]) {
+        expect(await tx.count(table, range)).toBe((await tx.values(table, range).toArray()).length)
+        const large = { ...range, where: (thing: Thing) => thing.size > 5 }
+        expect(await tx.count(table, large)).toBe((await tx.values(table, large).toArray()).length)
+      }
+    },
+  )
+
+  it('under serializable locks what it counts', async () => {
+    await using test = await things()
+    const { db, table } = test
+    const tx = await db.begin({ isolation: 'serializable' })
+    expect(await tx.count(table, { gt: 10, lt: 40 })).toBe(2)
+    expect(recordLocks(db, tx)).toEqual(['S next-key PRIMARY 20', 'S next-key PRIMARY 30', 'S gap PRIMARY 40'])
+    await tx.rollback()
+    await expectNothingLeft(db)
+  })
+})
