@@ -77,9 +77,15 @@ export async function playRound(
   const mix = mixOf(options, seed)
   const scheduler = new Scheduler(seed)
   const store = await scheduler.run(openStore(scheduler, mix.store))
-  const round = await runRound(store, { ...mix.workload, ...focus }, scheduler)
-  await scheduler.run(store.close())
-  return round
+  try {
+    const round = await runRound(store, { ...mix.workload, ...focus }, scheduler)
+    await scheduler.run(store.close())
+    return round
+  } catch (error) {
+    // What a broken store says when it is closed is of no interest: it leaves nothing behind in this process.
+    await scheduler.run(store.close()).catch(() => {})
+    throw error
+  }
 }
 
 /** What a history shows, looked at as one of this level. */

@@ -123,8 +123,8 @@ export class NextkeyStore implements Store {
   }
 
   async close(): Promise<void> {
-    const { problems } = await this.#current.db.check()
-    await this.#current.db.close()
+    const { db } = this.#current
+    const { problems } = await db.check().finally(() => db.close())
     if (problems.length > 0) throw new StoreDamaged(`db.check() found:\n  ${problems.join('\n  ')}`)
   }
 }
