@@ -41,6 +41,7 @@ import { openEngine } from './txn/recovery.js'
 import type { TableStore } from './txn/table-store.js'
 import { TableUse } from './txn/table-use.js'
 import type { Trx } from './txn/trx.js'
+import { undoInSlices } from './undoing.js'
 import { type WaitOptions, Waits } from './waits.js'
 import { type DatabaseEvents, Watch } from './watch.js'
 
@@ -114,7 +115,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.statements = new Statements(engine, options.autoIncrementLockMode)
     this.reads = new Reads(engine)
     this.watch = new Watch(this, engine, options, this.#transactions)
-    this.waits = new Waits(engine.rowLocks.locks, engine.environment.clock, this.watch.selfWaits)
+    this.waits = new Waits(engine, this.watch.selfWaits)
     this.schemaChanges = new SchemaChanges(this)
     this.tableUse = new TableUse(engine.rowLocks)
     engine.rowLocks.locks.graph.names = lockNames(engine)
@@ -246,8 +247,19 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
   /** @internal Ends a transaction by rolling it back. Resolves when its auto-increment values are as sure not to be given again as a commit's. */
   async rollback(core: TransactionCore): Promise<void> {
-    core.rollback('was rolled back')
+    await this.undo(core, 'was rolled back')
     if (this.engine.failure === undefined) await this.durable(core.trx.commitPosition)
+  }
+
+  /** @internal Rolls a transaction back unless it has ended; others get their turn meanwhile. */
+  undo(core: TransactionCore, how: string): Promise<void> | undefined {
+    return this.#drive(core.rollbackInSlices(how))
+  }
+
+  /** What need not pause or wait happens in the call. */
+  #drive(steps: Steps<void>): Promise<void> | undefined {
+    const first = steps.next()
+    return first.done === true ? undefined : this.track(this.waits.finish(steps, first.value, this.timeouts()))
   }
 
   /** What remains to be awaited, if anything. */
@@ -269,6 +281,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   async autocommit<T>(table: object, statement: (trx: Trx) => Outcome<T>): Promise<T> {
     this.mustBeOpen()
     const trx = this.engine.begin(this.options.isolation)
+    trx.inSlices = true
     this.engine.pager.beginOperation()
     let result: T
     try {
@@ -283,6 +296,10 @@ export class Database extends EventEmitter<DatabaseEvents> {
         result = await this.#finish(outcome.steps)
       }
     } catch (error) {
+      if (trx.hasLog && this.engine.failure === undefined) {
+        this.#waiting.add(trx)
+        await this.#drive(undoInSlices(this.engine, trx, undefined))
+      }
       this.#giveUp(trx)
       throw error
     } finally {

@@ -38,7 +38,7 @@ async function runOnce<T>(core: TransactionCore, work: Work<T>, signal: AbortSig
     await tx.commit()
     return result
   } catch (error) {
-    core.rollback('was rolled back because its function threw')
+    await core.db.undo(core, 'was rolled back because its function threw')
     throw error
   }
 }

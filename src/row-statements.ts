@@ -6,12 +6,14 @@ import { encodeRange, encodeShaped } from './range.js'
 import { type AutoIncrement, needsKey, type StatementValues } from './txn/auto-increment.js'
 import type { Engine } from './txn/engine.js'
 import { finish, followedBy, type Outcome, Remaining, type Steps } from './txn/outcome.js'
-import { OverflowWriter } from './txn/overflow.js'
+import { OVERFLOW_BYTES, OverflowWriter } from './txn/overflow.js'
 import { RangeScan, Want } from './txn/range-scan.js'
 import type { WaitPolicy } from './txn/row-locks.js'
 import { needsOverflow } from './txn/row-writer.js'
 import type { TableStore } from './txn/table-store.js'
 import { markOf, type Trx } from './txn/trx.js'
+import { undoInSlices } from './undoing.js'
+
 /** What an insert does when a row with the same key, or the same key in a unique index, is there. */
 export type OnDuplicate<Row = unknown> =
   /** Leave the row that is there (INSERT IGNORE). */
@@ -56,9 +58,15 @@ export class RowStatements {
     if (options !== PLAIN || table.definition.autoIncrement) return new Remaining(this.#insertInSteps(trx, table, row, key, options))
     const stored = this.prepare(table, row, key)
     const result = this.#keyOf(table)
-    this.place(trx, table)
+    if (this.isLong) return new Remaining(this.#insertLong(trx, table, stored, result))
     const inserted = this.#engine.writer.insert(trx, table, stored, false)
     return inserted instanceof Remaining ? new Remaining(followedBy(inserted.steps, result)) : result
+  }
+
+  *#insertLong(trx: Trx, table: TableStore, stored: unknown, result: unknown): Steps<unknown> {
+    yield* this.placeLong(trx, table)
+    yield* finish(this.#engine.writer.insert(trx, table, stored, false))
+    return result
   }
 
   *#insertInSteps(trx: Trx, table: TableStore, row: unknown, key: unknown, options: StatementOptions): Steps<unknown> {
@@ -93,14 +101,14 @@ export class RowStatements {
       if (autoIncrement) this.autoIncrement.trying(table, inserted, values)
       const mark = markOf(trx)
       try {
-        this.place(trx, table)
+        if (this.isLong) yield* this.placeLong(trx, table)
         yield* finish(writer.insert(trx, table, stored, exclusive))
       } catch (caught) {
         if (!(caught instanceof DuplicateKeyError)) throw caught
         const counts = autoIncrement && (onDuplicate === 'replace' || !isSimple(values))
         if (onDuplicate === undefined && !counts) throw caught
         // The insert got as far as the index with the duplicate: what it did before goes (K5), leaving gap locks (R4 of rollback).
-        this.#engine.undoTo(trx, mark)
+        yield* undoInSlices(this.#engine, trx, mark)
         if (counts) yield* this.autoIncrement.moveLocked(trx, table, inserted, isSimple(values))
         if (onDuplicate === undefined) throw caught
         if (onDuplicate === 'replace') {
@@ -151,12 +159,17 @@ export class RowStatements {
     if (table.definition.autoIncrement) return new Remaining(this.#putInSteps(trx, table, row, key))
     const stored = this.prepare(table, row, key)
     const result = this.#keyOf(table)
-    this.place(trx, table)
+    if (this.isLong) return new Remaining(this.#putLong(trx, table, stored, result))
     const { writer } = this.#engine
     const inserted = writer.insertUnlessThere(trx, table, stored, true)
     const done = inserted === true ? undefined : inserted === false ? writer.update(trx, table, stored, false) : inserted
     if (!(done instanceof Remaining)) return result
     return new Remaining(inserted === false ? followedBy(done.steps, result) : this.#putLater(trx, table, stored, result, inserted))
+  }
+
+  *#putLong(trx: Trx, table: TableStore, stored: unknown, result: unknown): Steps<unknown> {
+    yield* this.placeLong(trx, table)
+    return yield* this.#putLater(trx, table, stored, result, this.#engine.writer.insertUnlessThere(trx, table, stored, true))
   }
 
   *#putLater(trx: Trx, table: TableStore, stored: unknown, result: unknown, inserted: Outcome<boolean>): Steps<unknown> {
@@ -179,7 +192,7 @@ export class RowStatements {
     const stored = this.prepare(table, given, keyGiven)
     const result = this.#keyOf(table)
     this.autoIncrement.trying(table, result, undefined)
-    this.place(trx, table)
+    if (this.isLong) yield* this.placeLong(trx, table)
     yield* this.#putLater(trx, table, stored, result, writer.insertUnlessThere(trx, table, stored, true))
     if (!this.autoIncrement.tryMove(table, result, generated, undefined)) yield* this.autoIncrement.moveLocked(trx, table, result, true)
     return result
@@ -258,8 +271,13 @@ export class RowStatements {
     const { autoIncrement } = table.definition
     if ((autoIncrement && insert !== undefined) || !writer.key.equals(old, oldLength))
       return new Remaining(this.#storeInSteps(trx, table, old, oldLength, row, key, insert))
-    this.place(trx, table)
+    if (this.isLong) return new Remaining(this.#updateLong(trx, table, stored, insert !== undefined))
     return writer.update(trx, table, stored, insert !== undefined)
+  }
+
+  *#updateLong(trx: Trx, table: TableStore, stored: unknown, exclusive: boolean): Steps<void> {
+    yield* this.placeLong(trx, table)
+    yield* finish(this.#engine.writer.update(trx, table, stored, exclusive))
   }
 
   *#storeInSteps(
@@ -283,7 +301,7 @@ export class RowStatements {
       stored = this.prepare(table, row, key)
       if (autoIncrement) this.autoIncrement.trying(table, newKey, undefined)
     }
-    this.place(trx, table)
+    if (this.isLong) yield* this.placeLong(trx, table)
     yield* finish(moves ? writer.insert(trx, table, stored, exclusive) : writer.update(trx, table, stored, exclusive))
     if (autoIncrement && (moves || insert !== undefined))
       yield* this.autoIncrement.moveLocked(trx, table, newKey, insert !== undefined && isSimple(insert.values))
@@ -377,16 +395,30 @@ export class RowStatements {
     return true
   }
 
-  /** A row too long for a leaf goes to an overflow chain first. */
-  place(trx: Trx, table: TableStore): void {
-    const { pager, writer, system } = this.#engine
-    const { image, key } = writer
-    if (image.chain !== NO_PAGE || !needsOverflow(key.length, image.end - image.start)) return
+  /** Whether the row prepared is too long for a leaf and is to be placed in an overflow chain first. */
+  get isLong(): boolean {
+    const { image, key } = this.#engine.writer
+    return image.chain === NO_PAGE && needsOverflow(key.length, image.end - image.start)
+  }
+
+  /** Writes the chain, in slices: what was prepared is kept meanwhile, for the scratch is everybody's. */
+  *placeLong(trx: Trx, table: TableStore): Steps<void> {
+    const { pager, writer, system, rowLocks } = this.#engine
+    const { image } = writer
+    const inSlices = trx.inSlices && image.end - image.start > PAGES_PER_SLICE * OVERFLOW_BYTES
+    const bytes = inSlices ? image.bytes.slice(image.start, image.end) : image.bytes
+    const start = inSlices ? 0 : image.start
+    const end = inSlices ? bytes.length : image.end
+    const key = inSlices ? writer.key.toBytes() : undefined
     system.startWriting(trx)
     pager.beginOperation()
-    const chain = new OverflowWriter(pager, table.definition.tree, image.bytes, image.start, image.end)
+    const chain = new OverflowWriter(pager, table.definition.tree, bytes, start, end)
     writer.noteChain(trx, chain.firstExtent)
-    chain.step(Number.POSITIVE_INFINITY)
+    while (!chain.step(inSlices ? PAGES_PER_SLICE : Number.POSITIVE_INFINITY)) yield* rowLocks.pause(trx)
+    if (key !== undefined) writer.key.set(key, 0, key.length)
+    image.bytes = bytes
+    image.start = start
+    image.end = end
     image.chain = chain.firstExtent
   }
 
@@ -395,6 +427,9 @@ export class RowStatements {
     return this.#engine.reader.decodePrimaryKey(table, this.#engine.writer.key)
   }
 }
+
+/** 1 MiB. */
+const PAGES_PER_SLICE = 64
 
 /** An insert of rows whose number is known; a stream is not (D14). */
 function isSimple(values: StatementValues | undefined): boolean {

@@ -7,7 +7,9 @@ import { Advance, LockingScan, type ScanRequest } from './txn/locking-scan.js'
 import { finish, type Outcome, type Steps } from './txn/outcome.js'
 import { Want } from './txn/range-scan.js'
 import { decodeTableKey } from './txn/row-reader.js'
+import { Slice } from './txn/slice.js'
 import { markOf, type Trx, type UndoMark } from './txn/trx.js'
+import { undoInSlices } from './undoing.js'
 
 /** Rows that a locking range statement works on. */
 export type Target = Omit<ScanRequest, 'changes' | 'semiConsistent' | 'mode' | 'covering'>
@@ -36,10 +38,22 @@ export class Statements {
   }
 
   /** Undoes a statement in which this was raised; returns what its caller is told. */
-  undo(trx: Trx, mark: UndoMark, caught: unknown): unknown {
+  *undo(trx: Trx, mark: UndoMark, caught: unknown): Steps<unknown> {
     const error = this.#engine.judge(caught)
-    if (this.#engine.broken === undefined) this.#engine.undoTo(trx, mark)
+    if (this.#engine.broken === undefined) yield* undoInSlices(this.#engine, trx, mark)
     return error
+  }
+
+  /** Does the same to one thing after another, in slices. */
+  *each<R>(trx: Trx, things: readonly R[], work: (thing: R) => Outcome<unknown>): Steps<unknown[]> {
+    const { rowLocks, environment } = this.#engine
+    const slice = new Slice(environment.clock)
+    const results: unknown[] = []
+    for (const thing of things) {
+      results.push(yield* finish(work(thing)))
+      if (trx.inSlices && slice.isOver()) yield* rowLocks.pause(trx)
+    }
+    return results
   }
 
   /** Ends a statement, however it went. */
@@ -71,10 +85,14 @@ export class Statements {
     this.#engine.mustRead()
     const scan = this.#scan(trx, { ...target, mode, covering: isCovering(target, want), changes: false, semiConsistent: false })
     const out: unknown[] = []
+    const slice = new Slice(this.#engine.environment.clock)
     yield* scan.begin()
     for (let step = scan.advance(); step !== Advance.End; step = scan.advance()) {
       if (step === Advance.Found) out.push(resultOf(scan, target, want))
       else yield* scan.wait()
+      if (!trx.inSlices || !slice.isOver()) continue
+      scan.rest()
+      yield* this.#engine.rowLocks.pause(trx)
     }
     return out
   }
@@ -105,8 +123,9 @@ export class Statements {
   /** Changes every matching row; returns how many there were. */
   *updateRange(trx: Trx, target: Target, change: (row: never) => unknown): Steps<number> {
     this.#engine.mustWrite()
-    const { writer } = this.#engine
+    const { writer, rowLocks, environment } = this.#engine
     const { table, index } = target
+    const slice = new Slice(environment.clock)
     const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true, semiConsistent: true })
     // A row that moves in the index being scanned is changed when the scan is over: it must not be met again (Halloween).
     const moving: [key: Uint8Array, row: unknown, keyBeside: unknown][] = []
@@ -121,23 +140,26 @@ export class Statements {
       if (!writer.key.equals(key, key.length) || (index !== undefined && !this.#entry.equals(entry, entry.length)))
         moving.push([key, row, keyBeside])
       else {
-        this.rows.place(trx, table)
+        if (this.rows.isLong) yield* this.rows.placeLong(trx, table)
         yield* finish(writer.update(trx, table, stored, false))
       }
+      if (trx.inSlices && slice.isOver()) yield* rowLocks.pause(trx)
     }
-    for (const [key, row, keyBeside] of moving) yield* finish(this.rows.store(trx, table, key, key.length, row, keyBeside, undefined))
+    yield* this.each(trx, moving, ([key, row, keyBeside]) => this.rows.store(trx, table, key, key.length, row, keyBeside, undefined))
     return count
   }
 
   /** Deletes every matching row; returns how many there were. */
   *deleteRange(trx: Trx, target: Target): Steps<number> {
     this.#engine.mustWrite()
-    const { writer } = this.#engine
+    const { writer, rowLocks, environment } = this.#engine
     const scan = this.#scan(trx, { ...target, mode: LockMode.X, covering: false, changes: true, semiConsistent: false })
+    const slice = new Slice(environment.clock)
     let count = 0
     for (; yield* nextOf(scan); count++) {
       writer.key.set(scan.key.bytes, 0, scan.key.length)
       yield* finish(writer.delete(trx, target.table))
+      if (trx.inSlices && slice.isOver()) yield* rowLocks.pause(trx)
     }
     return count
   }

@@ -21,6 +21,7 @@ import type { Visibility } from './txn/row-reader.js'
 import type { IndexStore, TableStore } from './txn/table-store.js'
 import type { Use } from './txn/table-use.js'
 import { type IsolationLevel, markOf, type Trx, TrxState, type UndoMark } from './txn/trx.js'
+import { undoInSlices } from './undoing.js'
 import { policyOf, type WaitOption } from './wait-option.js'
 
 export interface TransactionOptions {
@@ -81,6 +82,8 @@ export class TransactionCore {
   begunAt: number | undefined
   /** Somebody was told that it is open for long. */
   isKnownLong = false
+  /** It is being rolled back, and still among the open ones. */
+  #isUndoing = false
   #savepoints = 0
   /** Without those that a rollback to an earlier one has undone. */
   #validSavepoints: Savepoint[] = []
@@ -124,20 +127,16 @@ export class TransactionCore {
     if (wait === 'nowait') trx.mayWait = false
     trx.owner.idleSince = IdleSince.Busy
     const mark = this.db.statements.mark(trx)
-    let goesOn = true
     try {
       const taken = table === undefined ? LockResult.AlreadyHeld : this.db.tableUse.try(trx, this.db.storeOf(table), use)
       const outcome =
         taken > LockResult.AlreadyHeld ? new Remaining(this.#useLater(work, table as object, use, taken)) : this.#perform(work)
       if (outcome instanceof Remaining) return new Remaining(this.#goOn(outcome.steps, mark, mayWait))
-      goesOn = false
       this.db.engine.payDebts()
+      this.#endStatement(mayWait)
       return outcome
     } catch (caught) {
-      goesOn = false
-      throw this.#failed(mark, caught)
-    } finally {
-      if (!goesOn) this.#endStatement(mayWait)
+      return new Remaining(this.#fail(mark, mayWait, caught))
     }
   }
 
@@ -157,16 +156,24 @@ export class TransactionCore {
       this.db.engine.payDebts()
       return result
     } catch (caught) {
-      throw this.#failed(mark, caught)
+      throw yield* this.#undoFailed(mark, caught)
+    } finally {
+      this.#endStatement(mayWait)
+    }
+  }
+
+  *#fail(mark: UndoMark, mayWait: boolean, caught: unknown): Steps<never> {
+    try {
+      throw yield* this.#undoFailed(mark, caught)
     } finally {
       this.#endStatement(mayWait)
     }
   }
 
   /** Undoes the statement, or the whole transaction, for what was raised in it; returns what its caller is told. */
-  #failed(mark: UndoMark, caught: unknown): unknown {
-    const error = this.db.statements.undo(this.trx, mark, caught)
-    if (error instanceof NextkeyError && ENDING.has(error.code)) this.rollback(`was rolled back: ${error.code}`)
+  *#undoFailed(mark: UndoMark, caught: unknown): Steps<unknown> {
+    const error = yield* this.db.statements.undo(this.trx, mark, caught)
+    if (error instanceof NextkeyError && ENDING.has(error.code)) yield* this.rollbackInSlices(`was rolled back: ${error.code}`)
     return error
   }
 
@@ -233,9 +240,7 @@ export class TransactionCore {
   *#insertMany(table: object, rows: Iterable<unknown>, options: unknown): Steps<unknown[]> {
     const known = Array.isArray(rows) ? (rows as unknown[]) : Array.from(rows)
     const insert = this.rowInserter(table, options, new StatementValues(known.length))
-    const keys: unknown[] = []
-    for (const row of known) keys.push(yield* finish(insert(row)))
-    return keys
+    return yield* this.db.statements.each(this.trx, known, insert)
   }
 
   put(table: object, args: unknown[]): Outcome<unknown> {
@@ -327,18 +332,21 @@ export class TransactionCore {
   }
 
   /** Undoes what was done since the savepoint, which stays valid. */
-  rollbackTo(savepoint: Savepoint): void {
+  rollbackTo(savepoint: Savepoint): Outcome<void> {
     const at = this.#validSavepoints.indexOf(savepoint)
     if (at < 0) {
       throw new NextkeyError('ERR_NO_SUCH_SAVEPOINT', 'the savepoint is not of this transaction, or an earlier rollback has undone it')
     }
     this.#validSavepoints.length = at + 1
+    return new Remaining(this.#undoTo(savepoint))
+  }
+
+  *#undoTo({ atBeginning, mark, metadata }: Savepoint): Steps<void> {
     const { engine } = this.db
-    if (savepoint.atBeginning) engine.restart(this.trx)
-    else {
-      engine.undoTo(this.trx, savepoint.mark)
-      engine.rowLocks.locks.releaseMetadataSince(this.trx.owner, savepoint.metadata)
-    }
+    yield* undoInSlices(engine, this.trx, atBeginning ? undefined : mark)
+    this.mustBeOpen()
+    if (atBeginning) engine.restart(this.trx)
+    else engine.rowLocks.locks.releaseMetadataSince(this.trx.owner, metadata)
   }
 
   end(how: string): void {
@@ -346,11 +354,32 @@ export class TransactionCore {
     this.ended = how
   }
 
+  /** Undoes everything now, be it under way in slices. */
   rollback(how: string): void {
-    if (this.ended !== undefined) return
-    this.end(how)
+    if (!this.#isUndoing && !this.#beginRollback(how)) return
+    this.#finishRollback()
+  }
+
+  /** The same in slices. Others are refused meanwhile, and closing the database finishes it. */
+  *rollbackInSlices(how: string): Steps<void> {
+    if (!this.#beginRollback(how)) return
+    const { engine } = this.db
+    if (this.trx.state === TrxState.Active && engine.failure === undefined) yield* undoInSlices(engine, this.trx, undefined)
+    if (this.#isUndoing) this.#finishRollback()
+  }
+
+  #beginRollback(how: string): boolean {
+    if (this.ended !== undefined) return false
+    this.ended = how
+    this.#isUndoing = true
     const { waiting } = this.trx.owner
     if (waiting !== null) this.db.engine.rowLocks.locks.cancel(waiting, 'closed')
+    return true
+  }
+
+  #finishRollback(): void {
+    this.#isUndoing = false
+    this.db.unregister(this)
     if (this.trx.state === TrxState.Active) this.db.engine.rollback(this.trx)
   }
 }

@@ -22,6 +22,8 @@ export class Transaction {
   /** @internal */
   constructor(core: TransactionCore) {
     this.#core = core
+    core.trx.inSlices = true
+    core.trx.signal = core.signal
     core.db.watch.begun(core)
   }
 
@@ -161,7 +163,7 @@ export class Transaction {
     this.#core.mustBeOpen()
     if (this.#isBusy) {
       await this.#last
-      this.#core.rollback('was rolled back: it was committed while a statement was under way')
+      await this.#core.db.undo(this.#core, 'was rolled back: it was committed while a statement was under way')
       throw new NextkeyError(
         'ERR_STATEMENT_PENDING',
         'commit() was called while a statement of the transaction was under way: await every statement; the transaction was rolled back',
@@ -176,7 +178,7 @@ export class Transaction {
     try {
       await this.#run(() => new Remaining(this.#core.db.tableUse.askToCommit(this.#core.trx)), {})
     } catch (error) {
-      this.#core.rollback('was rolled back: it waited in vain for its turn to commit')
+      await this.#core.db.undo(this.#core, 'was rolled back: it waited in vain for its turn to commit')
       throw error
     }
   }
@@ -190,7 +192,7 @@ export class Transaction {
   /** Rolls back unless it has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#last
-    this.#core.rollback('was rolled back when it left its scope')
+    await this.#core.db.undo(this.#core, 'was rolled back when it left its scope')
   }
 
   #results<T>(table: object, range: TransactionRange, options: LockOptions, want: Want): AsyncResults<T> {

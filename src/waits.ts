@@ -3,7 +3,9 @@ import type { LockSystem } from './lock/lock-system.js'
 import { MetadataRequest } from './lock/metadata-object.js'
 import type { Clock } from './platform/clock.js'
 import type { SelfWaits } from './self-waits.js'
-import type { Steps } from './txn/outcome.js'
+import type { Engine } from './txn/engine.js'
+import type { Steps, Wait } from './txn/outcome.js'
+import { PAUSE } from './txn/slice.js'
 
 /** How long, and until when, a statement waits for a lock. */
 export interface WaitOptions {
@@ -19,20 +21,23 @@ export interface WaitOptions {
  * in the call: the first part of an operation is always synchronous.
  */
 export class Waits {
+  readonly #engine: Engine
   readonly #locks: LockSystem
   readonly #clock: Clock
   readonly #selfWaits: SelfWaits | undefined
 
-  constructor(locks: LockSystem, clock: Clock, selfWaits: SelfWaits | undefined) {
-    this.#locks = locks
-    this.#clock = clock
+  constructor(engine: Engine, selfWaits: SelfWaits | undefined) {
+    this.#engine = engine
+    this.#locks = engine.rowLocks.locks
+    this.#clock = engine.environment.clock
     this.#selfWaits = selfWaits
   }
 
   /** Goes on with steps whose first `next()` answered with this request. */
-  async finish<T>(steps: Steps<T>, first: LockRequest, options: WaitOptions): Promise<T> {
+  async finish<T>(steps: Steps<T>, first: Wait, options: WaitOptions): Promise<T> {
     for (let request = first; ; ) {
-      await this.#settled(request, options)
+      if (request === PAUSE) await (this.#engine.checkpoints.overdue() ?? this.#clock.macrotask())
+      else await this.#settled(request, options)
       const next = steps.next()
       if (next.done === true) return next.value
       request = next.value

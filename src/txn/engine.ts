@@ -155,13 +155,9 @@ export class Engine {
 
   // ── undoing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Undoes up to `changes` changes made since the mark; true when none is left. */
+  /** Undoes some `changes` changes made since the mark, and the row at hand; true when none is left. */
   undoStep(trx: Trx, mark: UndoMark | undefined, changes: number): boolean {
     return this.change(() => this.#rollback.step(trx, mark, changes))
-  }
-
-  undoTo(trx: Trx, mark: UndoMark): void {
-    this.undoStep(trx, mark, Number.POSITIVE_INFINITY)
   }
 
   /** Back to the transaction's very beginning: everything is undone, no lock and no view is left, and it goes on. */

@@ -45,14 +45,17 @@ export class Rollback {
     this.#record = new UndoReader(store, system.undo)
   }
 
-  /** Undoes up to `changes` changes made since the mark (or all, without one); true when nothing is left to undo. */
+  /**
+   * Undoes some `changes` changes made since the mark (or all, without one), and the row at hand to its end, so that between two steps each
+   * row agrees with its entries; true when nothing is left to undo.
+   */
   step(trx: Trx, mark: UndoMark | undefined, changes: number): boolean {
     if (!trx.hasLog) return true
     const page = mark === undefined || mark.page === NO_PAGE ? trx.firstPage : mark.page
     const offset = mark === undefined || mark.page === NO_PAGE ? trx.firstOffset : mark.offset
     this.#partial = mark !== undefined
     for (let count = 0; trx.lastPage !== page || trx.lastOffset !== offset; count++) {
-      if (count === changes) return false
+      if (count >= changes && this.#record.kind <= UndoKind.Mark) return false
       this.#undoLast(trx)
     }
     if (mark !== undefined && trx.redo.dropped === mark.redoDropped) trx.redo.cut(mark.redoLength)

@@ -15,6 +15,7 @@ import type { BTree } from '../storage/btree.js'
 import type { PageStore } from '../storage/page-store.js'
 import type { Steps } from './outcome.js'
 import { trxIdAt } from './record-format.js'
+import { PAUSE } from './slice.js'
 import { type Trx, TrxState } from './trx.js'
 import type { TrxSystem } from './trx-system.js'
 
@@ -155,6 +156,17 @@ export class RowLocks {
   refusal(owner: LockOwner, result: LockResult): NextkeyError {
     this.#store.beginOperation()
     return result === LockResult.Deadlock ? this.#deadlock(owner) : new LockNotAvailableError()
+  }
+
+  /** Between two slices of long work. Whatever was looked at before is to be searched again. Raises what ends the transaction meanwhile. */
+  *pause(trx: Trx): Steps<void> {
+    yield PAUSE
+    this.#store.beginOperation()
+    if (this.#refusal !== undefined) throw this.#refusal()
+    if (trx.state !== TrxState.Active)
+      throw new NextkeyError('ERR_TRANSACTION_ENDED', 'this transaction was ended while a statement of it was under way')
+    if (trx.signal?.aborted === true)
+      throw new NextkeyError('ERR_ABORTED', 'the signal of the transaction fired while a statement of it was under way')
   }
 
   #revealImplicit(trx: Trx, tree: TreeId, key: Uint8Array, length: number, writer: TrxId): void {

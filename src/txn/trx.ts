@@ -43,6 +43,10 @@ export class Trx implements UndoLogState {
   /** Names the transaction to people, from its beginning on: ids are given at the first write only. */
   readonly number: number
   readonly owner: LockOwner
+  /** Its calls are asynchronous: long work may be done in slices. */
+  inSlices = false
+  /** Ends what it does between two slices. */
+  signal: AbortSignal | undefined
   /** False while a synchronous call runs: it cannot wait. */
   mayWait = true
   /** Tables whose AUTO-INC locks the statement at hand holds. */
