@@ -3,6 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { runSeed } from './run.js'
 import { crashSlice, POINTS_PER_FILE, SLICE_TIMEOUT_MS } from './slice.js'
 
+/**
+ * A seed beyond those of the slices that has found something. It means anything only while the workload draws as it did then: what was
+ * found for good is a mutation (mutation/transaction-mutations.ts, ONCE_FOUND) and a test of its own.
+ */
 interface KeptSeed {
   readonly seed: number
   readonly found: string

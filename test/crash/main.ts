@@ -33,8 +33,8 @@ find of it within 15,000 points, unless --points says otherwise. Exit code 1 if 
 
 What a failure prints: the crash point (seed, generation, the I/O operation before which the machine died, and how much of the
 unsynced writes survived; after an arrow, what was done with it), what is wrong, what the seed has made of the database's options,
-the last statements of all clients and the last I/O operations before the crash. Next: repeat it by its seed; add the seed to
-test/crash/seeds.json, so that CI tries it for ever; then mend it.
+the last statements of all clients and the last I/O operations before the crash. Next: repeat it by its seed; mend it, with a test of
+its own; add the fault to the mutations, and the seed to test/crash/seeds.json if it lies beyond those that CI tries anyway.
 
 Exit code: 0 when all is as it should be, 1 when it is not, 2 when it could not run.`
 
