@@ -144,8 +144,12 @@ export async function abandon(db: Database, disk: SimulatedDisk): Promise<void> 
 }
 
 async function checkAndClose(db: Database, close: () => Promise<void>): Promise<void> {
-  const problems = await problemsOf(db)
-  await close()
+  let problems: readonly string[]
+  try {
+    problems = await problemsOf(db)
+  } finally {
+    await close()
+  }
   if (problems.length > 0) throw new DatabaseProblems(problems)
 }
 
