@@ -179,7 +179,8 @@ describe('locking a range', () => {
     const rests = counting(TreeCursor.prototype, 'hold', 'resume')
     const found = await (what === 'rows' ? tx.values(table, range, { lock: 'update' }) : tx.keys(table, range, { lock: 'share' })).toArray()
     expect(found).toHaveLength(ROWS)
-    expect(searches.calls + rests.calls).toBeLessThan(20)
+    // Now and then it rests, to give others a turn.
+    expect(searches.calls + rests.calls).toBeLessThan(ROWS / 100)
     await tx.rollback()
     await test.close()
   })
