@@ -180,6 +180,17 @@ describe('a rollback in slices', () => {
     await expectNothingLeft(db)
   })
 
+  it('leaves each row in agreement with its entries, so that a check beside it finds nothing', async () => {
+    await using test = await things()
+    const { db, table } = test
+    const tx = await db.begin()
+    await tx.insertMany(table, many(20_000))
+    const rollback = tx.rollback()
+    await Promise.resolve()
+    expect((await db.check()).problems).toEqual([])
+    await rollback
+  })
+
   it('may have a checkpoint in the middle, and is finished by recovery', async () => {
     await using test = await things()
     const tx = await test.db.begin()
