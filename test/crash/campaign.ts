@@ -8,11 +8,13 @@ export interface Campaign {
   readonly seconds: number
   readonly density: number
   readonly depth: number
+  /** Whether clients also change the schema. */
+  readonly schema: boolean
   readonly verbose: boolean
 }
 
 /** Returns whether all was as it should be; tells of what was not. */
-export async function runCampaign({ from, seeds, points, seconds, density, depth, verbose }: Campaign): Promise<boolean> {
+export async function runCampaign({ from, seeds, points, seconds, density, depth, schema, verbose }: Campaign): Promise<boolean> {
   const begun = performance.now()
   const total: Record<string, number> = {}
   let seed = from
@@ -21,7 +23,7 @@ export async function runCampaign({ from, seeds, points, seconds, density, depth
   const inTime = (): boolean => elapsed() < seconds
   try {
     for (; seed < from + seeds && done < points && inTime(); seed++) {
-      const report: RunReport = await runSeed({ seed, density, depth, points: points - done, inTime })
+      const report: RunReport = await runSeed({ seed, density, depth, schema, points: points - done, inTime })
       done += report.points
       if (verbose) console.log(JSON.stringify(report))
       for (const [what, count] of Object.entries(report)) total[what] = (total[what] ?? 0) + (count as number)

@@ -73,6 +73,11 @@ export class CommitOrder {
     this.#ofSchema.set(table, listener)
   }
 
+  /** The change did not come to a commit, or has been told of. */
+  forgetSchema(table: string): void {
+    this.#ofSchema.delete(table)
+  }
+
   #ofSchemaChange(bytes: Uint8Array, length: number): CommitListener | undefined {
     if (this.#ofSchema.size === 0) return undefined
     let found: CommitListener | undefined

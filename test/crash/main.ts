@@ -17,6 +17,7 @@ while they are opened, a block goes bad, and work goes on.
   --seed SEED       this seed alone, exactly as it was before: what a failure tells you to do
   --density N       crash points per I/O operation, times N (default 1)
   --depth N         how deep crashes of recoveries of crashes go (default 1)
+  --schema          clients also drop, rename and truncate tables, and make and drop indexes
   --verbose         a line of figures for each seed
 
 npm run crash -- --kill [--seed N] [--for SECONDS]
@@ -72,6 +73,7 @@ async function main(argv: readonly string[]): Promise<number> {
     seconds: seconds ?? Number.POSITIVE_INFINITY,
     density: number(values.density) ?? 1,
     depth: number(values.depth) ?? 1,
+    schema: values.schema,
     verbose: values.verbose,
   })
   return good ? 0 : 1
@@ -94,7 +96,7 @@ function parse(argv: readonly string[]): {
 }
 
 const NUMBERS = ['seed', 'from', 'points', 'for', 'density', 'depth'] as const
-const SWITCHES = ['kill', 'mutate', 'verbose', 'help'] as const
+const SWITCHES = ['kill', 'mutate', 'schema', 'verbose', 'help'] as const
 
 function number(value: string | undefined): number | undefined {
   return value === undefined ? undefined : Number(value)

@@ -1,5 +1,15 @@
 import type { Durability } from '../../src/wal/write-ahead-log.js'
-import { fingerprintOfTable, type Key, keyText, type StoredRow, storedRow, type TableSpec, type UniqueKeys, type Value } from './rows.js'
+import {
+  fingerprintOfTable,
+  type Key,
+  keyText,
+  rowRenamed,
+  type StoredRow,
+  storedRow,
+  type TableSpec,
+  type UniqueKeys,
+  type Value,
+} from './rows.js'
 
 /**
  * What the database must hold, kept in plain Maps beside it, and which states a crash may leave.
@@ -25,6 +35,9 @@ export class Work {
   /** Values given out by auto-increment, kept or not. */
   readonly generated: { table: string; value: number }[] = []
   tableCreated: TableSpec | undefined
+  tableDropped: string | undefined
+  /** Tables whose auto-increment begins anew. */
+  readonly countersReset: string[] = []
   /** Set when it is in the log, or waits for a checkpoint. */
   commit: Commit | undefined
 
@@ -48,8 +61,10 @@ export interface Commit {
 interface Counter {
   readonly table: string
   readonly value: number
-  /** The state after this many commits must not give the value out again. */
+  /** The state after this many commits must not give the value out again … */
   readonly from: number
+  /** … unless it is one after this many, when the table had been truncated. */
+  until: number
 }
 
 /** A state that a crash may leave. */
@@ -62,7 +77,10 @@ export interface Candidate {
 /** The states that a crash at some moment may leave, and how to explain them. */
 export interface Legal {
   readonly candidates: readonly Candidate[]
+  /** Those that may be there. */
   readonly tables: ReadonlyMap<string, TableSpec>
+  /** Indexes made online that must be there if their table is. */
+  readonly indexes: ReadonlyMap<string, ReadonlySet<string>>
   counterAfter(table: string, candidate: Candidate): number
   /** Rows of a candidate, by `table key`. */
   rowsOf(candidate: Candidate): Map<string, StoredRow>
@@ -71,7 +89,11 @@ export interface Legal {
 export type Death = 'power' | 'process'
 
 export class Model {
+  /** Those that are there, as far as is committed. */
   readonly tables: Map<string, TableSpec> = new Map()
+  /** These, and those that are there no more but may be after a crash. */
+  readonly #known: Map<string, TableSpec> = new Map()
+  readonly #indexes: Map<string, Set<string>> = new Map()
   readonly #durability: Durability
   /** Everything committed, acknowledged or not. */
   readonly #rows: Map<string, Map<string, StoredRow>> = new Map()
@@ -142,9 +164,48 @@ export class Model {
     if (before !== undefined || after !== undefined) work.effects.push({ table, key: keyText(key), before, after })
   }
 
+  /** Whether there is, or may be after a crash, a table of this name. */
+  knows(table: string): boolean {
+    return this.#known.has(table)
+  }
+
+  /** Indexes of the table that were made online and acknowledged, and that nobody has begun to drop. */
+  indexesOf(table: string): Set<string> {
+    let indexes = this.#indexes.get(table)
+    if (indexes === undefined) {
+      indexes = new Set()
+      this.#indexes.set(table, indexes)
+    }
+    return indexes
+  }
+
+  /** What the truncation of a table, about to be committed, does. */
+  emptied(work: Work, table: string): void {
+    for (const [key, before] of this.#rows.get(table) ?? []) work.effects.push({ table, key, before, after: undefined })
+    work.countersReset.push(table)
+  }
+
+  dropped(work: Work, table: string): void {
+    this.emptied(work, table)
+    work.tableDropped = table
+  }
+
+  renamed(work: Work, from: string, to: string): void {
+    for (const [key, row] of this.#rows.get(from) ?? [])
+      work.effects.push({ table: to, key, before: undefined, after: rowRenamed(row, to) })
+    const value = this.#counters.reduce(
+      (most, counter) => (counter.table === from && counter.until === FOR_EVER ? Math.max(most, counter.value) : most),
+      0,
+    )
+    work.generated.push({ table: to, value })
+    this.dropped(work, from)
+    work.tableCreated = { ...(this.tables.get(from) as TableSpec), name: to }
+  }
+
   /** The transaction's group is in the log, or (big) it waits for a checkpoint; its row locks keep everybody else away. */
   committed(work: Work, big: boolean): Commit {
     let delta = work.tableCreated === undefined ? 0n : fingerprintOfTable(work.tableCreated.name)
+    if (work.tableDropped !== undefined) delta ^= fingerprintOfTable(work.tableDropped)
     for (const { before, after } of work.effects) delta ^= (before?.fingerprint ?? 0n) ^ (after?.fingerprint ?? 0n)
     const commit: Commit = {
       label: work.label,
@@ -156,7 +217,13 @@ export class Model {
       acknowledged: false,
     }
     work.commit = commit
-    if (work.tableCreated !== undefined) this.tables.set(work.tableCreated.name, work.tableCreated)
+    if (work.tableDropped !== undefined) this.tables.delete(work.tableDropped)
+    if (work.tableCreated !== undefined) {
+      this.tables.set(work.tableCreated.name, work.tableCreated)
+      this.#known.set(work.tableCreated.name, work.tableCreated)
+    }
+    for (const counter of this.#counters)
+      if (work.countersReset.includes(counter.table)) counter.until = Math.min(counter.until, commit.from + 1)
     if (big) {
       this.#big.push(commit)
       this.bigCount++
@@ -202,7 +269,13 @@ export class Model {
 
   /** After a crash or close: this is what is there, for good. */
   restart(legal: Legal, candidate: Candidate, tables: readonly string[], rows: Iterable<StoredRow>): void {
-    for (const name of this.tables.keys()) if (!tables.includes(name)) this.tables.delete(name)
+    for (const [name, spec] of this.#known) {
+      if (tables.includes(name)) this.tables.set(name, spec)
+      else {
+        this.tables.delete(name)
+        this.#known.delete(name)
+      }
+    }
     this.#rows.clear()
     this.#settled.clear()
     for (const row of rows) {
@@ -216,7 +289,7 @@ export class Model {
     this.#commits = []
     this.#big = []
     const names = new Set(this.#counters.map(({ table }) => table))
-    this.#counters = Array.from(names, (table) => ({ table, value: legal.counterAfter(table, candidate), from: 0 }))
+    this.#counters = Array.from(names, (table) => ({ table, value: legal.counterAfter(table, candidate), from: 0, until: FOR_EVER }))
   }
 
   /** What the death of the machine, or of the process alone, may leave at this moment. */
@@ -234,10 +307,14 @@ export class Model {
     const counters = this.#counters.slice()
     return {
       candidates,
-      tables: new Map(this.tables),
+      tables: new Map(this.#known),
+      indexes: new Map(Array.from(this.#indexes, ([name, indexes]) => [name, new Set(indexes)])),
       counterAfter: (table, candidate) =>
         counters.reduce(
-          (most, counter) => (counter.table === table && counter.from <= candidate.commits ? Math.max(most, counter.value) : most),
+          (most, counter) =>
+            counter.table === table && counter.from <= candidate.commits && candidate.commits < counter.until
+              ? Math.max(most, counter.value)
+              : most,
           0,
         ),
       rowsOf: (candidate) => {
@@ -304,7 +381,7 @@ export class Model {
   /** Whatever was given out is in the log at the end of the transaction: just before its group, or before the next commit's. */
   #noteCounters(work: Work, durable: boolean = false): void {
     const from = durable ? 0 : work.commit === undefined || work.commit.big ? this.count + 1 : work.commit.from + 1
-    for (const { table, value } of work.generated) this.#counters.push({ table, value, from })
+    for (const { table, value } of work.generated) this.#counters.push({ table, value, from, until: FOR_EVER })
     work.generated.length = 0
     if (this.#counters.length > MANY_COUNTERS) this.#foldCounters()
   }
@@ -313,10 +390,12 @@ export class Model {
     const settled = new Map<string, number>()
     const later: Counter[] = []
     for (const counter of this.#counters) {
-      if (counter.from <= this.#settledCount) settled.set(counter.table, Math.max(counter.value, settled.get(counter.table) ?? 0))
+      if (counter.until <= this.#settledCount) continue
+      if (counter.from <= this.#settledCount && counter.until === FOR_EVER)
+        settled.set(counter.table, Math.max(counter.value, settled.get(counter.table) ?? 0))
       else later.push(counter)
     }
-    this.#counters = [...Array.from(settled, ([table, value]) => ({ table, value, from: 0 })), ...later]
+    this.#counters = [...Array.from(settled, ([table, value]) => ({ table, value, from: 0, until: FOR_EVER })), ...later]
   }
 }
 
@@ -336,4 +415,5 @@ function replay(rows: Map<string, StoredRow>, commit: Commit): void {
   }
 }
 
+const FOR_EVER = Number.POSITIVE_INFINITY
 const MANY_COUNTERS = 200

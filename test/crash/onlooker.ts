@@ -30,6 +30,12 @@ export class Onlooker {
     this.#view = { snapshot: this.#db.snapshot(), tables: [...this.#tables.values()], fingerprint }
   }
 
+  /** The schema is about to change, and a view does not show what is new: there is nothing to compare it with. */
+  forget(): void {
+    this.#view?.snapshot.close()
+    this.#view = undefined
+  }
+
   /** Raises what differs; an error of the database's if it cannot read. */
   end(): void {
     if (this.#view === undefined) return

@@ -108,6 +108,11 @@ export function storedRow({ name, shape }: TableSpec, key: Key, value: Value): S
   return { table: name, key, version: versionOf(value), fingerprint: fingerprintOf(name, key, value), unique: uniqueKeysOf(shape, value) }
 }
 
+/** The same row in a table of another name. It bears a version. */
+export function rowRenamed(row: StoredRow, table: string): StoredRow {
+  return { ...row, table, fingerprint: hash64(`${table} ${row.version}`) }
+}
+
 export function uniqueKeysOf(shape: Shape, value: Value): UniqueKeys {
   if (value instanceof Uint8Array) return []
   if (shape === 'account') return [(value['owner'] as string | undefined) ?? null]

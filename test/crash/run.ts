@@ -21,6 +21,8 @@ export interface RunSettings {
   readonly density: number
   /** How deep crashes of recoveries of crashes go. */
   readonly depth: number
+  /** Whether clients also change the schema. Default false. */
+  readonly schema?: boolean
   /** Stop when so many images were looked at; the run is then a prefix of the whole one. */
   readonly points?: number
   /** Asked after each: false ends the run there. */
@@ -103,7 +105,7 @@ class Run {
     this.#settings = settings
     this.#random = new Prng(settings.seed)
     this.#imageRandom = this.#random.fork()
-    this.#character = drawCharacter(this.#random)
+    this.#character = drawCharacter(this.#random, settings.schema === true)
     const { options, workload } = this.#character
     this.#model = new Model(options.durability ?? 'sync')
     this.#verifier = new Verifier(
@@ -290,7 +292,7 @@ class Run {
       `The database: ${character}`,
       `The last statements:\n  ${this.#trace.slice(-TRACE_LINES).join('\n  ')}`,
       `The last operations:\n  ${calls.slice(-TRACE_LINES).join('\n  ')}`,
-      `To repeat it: npm run crash -- --seed ${this.#settings.seed}`,
+      `To repeat it: npm run crash -- --seed ${this.#settings.seed}${this.#settings.schema === true ? ' --schema' : ''}`,
     ]
     return new RunFailure(story.join('\n'), this.#verifier.points, error)
   }
@@ -300,7 +302,7 @@ function deathOf(mode: Mode): Death {
   return mode === 'kill' ? 'process' : 'power'
 }
 
-function drawCharacter(random: Prng): Character {
+function drawCharacter(random: Prng, schema: boolean): Character {
   const sizes = random.pick([TINY, TINY, TINY, TINY, TINY, TINY, SMALL, SMALL, MEDIUM, WIDE, WIDE, LARGE, LARGE])
   const shapes = random.shuffle(Object.keys(OPTIONS) as Shape[])
   return {
@@ -319,6 +321,7 @@ function drawCharacter(random: Prng): Character {
       sizes,
       statements: 2 + random.int(sizes === LARGE ? 20 : 10),
       bursts: BURSTS.get(sizes) ?? 5,
+      schema,
       tables: sizes === TINY ? shapes.slice(0, 1 + random.int(2)) : [...shapes, ...shapes.slice(0, 3)],
     },
     generations: 2 + random.int(4),

@@ -231,6 +231,11 @@ export class Verifier {
   async #look(db: Database, { legal, point }: CrashImage): Promise<State> {
     await this.#check(db, point)
     const { candidate, state } = await this.identify(db, legal, point)
+    for (const name of state.tables) {
+      const { indexes } = (await db.table(name)).definition
+      for (const index of legal.indexes.get(name) ?? [])
+        if (!indexes.some((found) => found.name === index)) throw new CrashFailure(point, `table '${name}' has lost its index '${index}'`)
+    }
     for (const { name, options } of legal.tables.values()) {
       if (options.autoIncrement !== true || !state.tables.includes(name)) continue
       const { counter } = db.storeOf(await db.table(name))

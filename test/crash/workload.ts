@@ -9,6 +9,7 @@ import { type CommitListener, CommitOrder } from './commit-order.js'
 import { type Model, Work } from './model.js'
 import { Onlooker } from './onlooker.js'
 import { OPTIONS, type Shape, type Sizes, type TableSpec, type Value } from './rows.js'
+import { SchemaChanges } from './schema-changes.js'
 import { judge, mustReturn, type Outcome, type Statement, type StatementEnd, Statements, type Writer } from './statements.js'
 
 /**
@@ -23,6 +24,8 @@ export interface WorkloadSettings {
   readonly statements: number
   /** Of a hundred transactions, how many do much at once. */
   readonly bursts: number
+  /** Whether tables are also dropped, renamed and truncated, and indexes made and dropped. */
+  readonly schema: boolean
   /** Shapes of the tables to be made, in order. */
   readonly tables: readonly Shape[]
 }
@@ -59,6 +62,7 @@ export class Workload {
   #tablesBegun = 0
   readonly #order: CommitOrder
   readonly #onlooker: Onlooker
+  readonly #schemaChanges: SchemaChanges | undefined
   readonly #underWay: Set<Promise<void>> = new Set()
   #error: unknown
 
@@ -71,6 +75,7 @@ export class Workload {
     this.#settings = settings
     this.#order = new CommitOrder(db)
     this.#onlooker = new Onlooker(db, model, this.#tables)
+    this.#schemaChanges = settings.schema ? new SchemaChanges(db, model, random, this.#tables, this.#order) : undefined
     this.#statements = new Statements(model, random, settings.sizes, version)
     for (let number = 1; number <= settings.clients; number++) {
       this.#clients.push({
@@ -128,6 +133,7 @@ export class Workload {
     const { bursts } = this.#settings
     client.work = new Work(client.name)
     if (this.#tables.size === 0 || dice < (this.#tablesBegun < 5 ? 20 : 2)) this.#createTable(client)
+    else if (this.#schemaChanges !== undefined && dice < 12) this.#changeSchema(client, this.#schemaChanges)
     else if (dice < 35) this.#autocommit(client)
     else if (dice < 45) this.#transactionSync(client)
     else if (dice < 45 + bursts) this.#burst(client)
@@ -288,7 +294,8 @@ export class Workload {
   #createTable(client: Client): void {
     const shape = this.#settings.tables[this.#tablesBegun]
     if (shape === undefined) return
-    const number = this.#tablesBegun++
+    let number = this.#tablesBegun++
+    while (this.#model.knows(`${shape}-${number + 1}`)) number++
     const { work } = client
     const spec: TableSpec = { name: `${shape}-${number + 1}`, shape, options: OPTIONS[shape] }
     work.tableCreated = spec
@@ -296,6 +303,17 @@ export class Workload {
       this.#order.watchSchema(spec.name, this.#listener(work))
       this.#tables.set(spec.name, await this.#db.table<Value>(spec.name, spec.options))
       this.#acknowledged(client)
+    })
+  }
+
+  #changeSchema(client: Client, changes: SchemaChanges): void {
+    const { work } = client
+    const change = changes.draw(work, (before) => this.#listener(work, before))
+    if (change === undefined) return
+    this.#onlooker.forget()
+    this.#doWhole(client, change.text, async () => {
+      await change.run()
+      this.trace.push(`${client.name}: acknowledged`)
     })
   }
 
@@ -337,7 +355,7 @@ export class Workload {
         this.#db.compact().then(() => {}),
       )
     else if (this.#onlooker.looking) this.#track('looks at its snapshot', (async () => this.#onlooker.end())())
-    else this.#onlooker.begin()
+    else if (this.#schemaChanges?.changing !== true) this.#onlooker.begin()
   }
 
   // ── doing it ──────────────────────────────────────────────────────────────────────────────────────────────────────
