@@ -134,7 +134,10 @@ export class Catalog implements StoreDirectory {
     for (const { number } of this.meta.list(MetaKind.Structure, table.id)) this.meta.delete(MetaKind.Structure, table.id, number)
   }
 
-  /** Writers keep this index up to date from now on; it is in no definition yet, and nobody may read it. */
+  /**
+   * Writers keep this index up to date from now on; it is in no definition yet, and nobody may read it. It is the last, and the only one
+   * that comes and goes while statements wait: they go on with the next index by its number.
+   */
   addBuilding(table: TableStore, definition: IndexDefinition): IndexStore {
     const index = this.#openIndex(table.name, definition)
     this.#indexes.set(definition.tree, index)

@@ -137,18 +137,18 @@ export class IndexBuild {
 
   /** The row at `key` is new. */
   add(trx: Trx, key: KeyBuffer, row: unknown): void {
-    if (!this.#isOver && this.#encode(row, key, this.#entry)) this.#add(trx, this.#entry)
+    if (this.failure === undefined && this.#encode(row, key, this.#entry)) this.#add(trx, this.#entry)
   }
 
   /** The row at `key` is deleted. */
   remove(trx: Trx, key: KeyBuffer, row: unknown): void {
-    if (!this.#isOver && this.#encode(row, key, this.#old)) this.#mark(trx, this.#old, this.index.keyLength)
+    if (this.failure === undefined && this.#encode(row, key, this.#old)) this.#mark(trx, this.#old, this.index.keyLength)
   }
 
   /** The row at `key` is replaced. */
   replace(trx: Trx, key: KeyBuffer, oldRow: unknown, row: unknown): void {
     const [old, entry] = [this.#old, this.#entry]
-    if (this.#isOver || !this.#encode(oldRow, key, old)) return
+    if (this.failure !== undefined || !this.#encode(oldRow, key, old)) return
     const { keyLength } = this.index
     // The new entry last: the index remembers the key length of the one it encoded last, and `#add` stores it.
     if (!this.#encode(row, key, entry)) return
@@ -160,15 +160,11 @@ export class IndexBuild {
   /** A rollback made the entry live again; the index is on it. */
   restored(): void {
     const { tree } = this.index
-    if (!this.index.definition.unique || this.#isOver) return
+    if (!this.index.definition.unique || this.failure !== undefined) return
     const length = tree.pages.copyKey(tree.base, tree.slot, this.#found.bytes)
     const keyLength = entryKeyLength(this.#store.u32[(tree.valueOffset + Entry.Word) >> 2])
     const key = this.#found.bytes.slice(0, length + KEY_PADDING)
     if (!this.#isNull(key, keyLength)) this.#noteIfTwice(key, length, keyLength)
-  }
-
-  get #isOver(): boolean {
-    return this.failure !== undefined || this.index.dropped
   }
 
   /** The entry of the row in `target`; false if the row can have none, which ends the building. */

@@ -5,9 +5,9 @@ import { runSeed } from './run.js'
 process.removeAllListeners('warning')
 
 /** Runs seeds from `from` on until so many crash points were looked at: deterministic, however fast the machine is. */
-export async function crashSlice(from: number, points: number): Promise<void> {
+export async function crashSlice(from: number, points: number, schema: boolean = false): Promise<void> {
   let done = 0
-  for (let seed = from; done < points; seed++) done += (await runSeed({ seed, density: 1, depth: 1, points: points - done })).points
+  for (let seed = from; done < points; seed++) done += (await runSeed({ seed, density: 1, depth: 1, schema, points: points - done })).points
   expect(done).toBeGreaterThanOrEqual(points)
 }
 

@@ -175,6 +175,24 @@ describe('the signal of a building', () => {
     }
   })
 
+  it('lets a statement go on that is half-way through a row', async () => {
+    await using test = await named()
+    const { db, table } = test
+    const { pages } = db.status().file
+    const abort = new AbortController()
+    const build = outcomeAtLast(table.createIndex('name', { on: 'name' }, { signal: abort.signal }))
+    await turn(3)
+    const holder = await db.begin()
+    await holder.insert(table, person(1, { mail: 'taken' }))
+    const waiting = outcomeAtLast(table.update(16, { mail: 'taken', name: 'changed' }))
+    expect(await outcomeOf(waiting)).toBe('waits')
+    abort.abort()
+    expect(await build).toBe('ERR_ABORTED')
+    await holder.rollback()
+    expect(await waiting).toBe('done')
+    await expectNothingLeft(test, pages)
+  })
+
   it('ends its waiting for others, at the beginning and at the end', async () => {
     await using test = await named()
     const { db, table } = test
