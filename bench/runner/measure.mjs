@@ -1,7 +1,7 @@
 import { Bench } from 'tinybench'
 
 /**
- * One measurement by tinybench: `run` performs `operations` operations per call, and is called until `timeMs` has passed and at least
+ * One measurement by tinybench, after a warm-up in which V8 compiles what is run: `run` performs `operations` operations per call, and is called until `timeMs` has passed and at least
  * `iterations` calls were made. The rate is operations over the whole time spent in calls, so stalls count in full; the
  * percentiles are of single calls, per operation.
  *

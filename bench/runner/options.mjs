@@ -33,7 +33,7 @@ processor where taskset exists; engines alternate within every round. A full run
   --engines LIST     comma-separated variants, default all: ${variants.map((v) => v.id).join(', ')}
   --rows N           rows in each database (default ${defaults.rows.toLocaleString('en')})
   --rounds N         rounds, of which the median is shown (default ${defaults.rounds})
-  --time MS          length of one measurement (default ${defaults.timeMs})
+  --time MS          length of one measurement, and of its warm-up (default ${defaults.timeMs})
   --seed N           seed of keys and operations (default ${defaults.seed})
   --dir PATH         where databases are made and removed again (default: the system's temporary directory)
   --profile PATH     write a CPU profile of every measurement into this directory (figures get worse)

@@ -65,7 +65,7 @@ async function storeCommits(context, awaited) {
     operations: perCall,
     async: awaited,
     timeMs: context.timeMs,
-    warmupMs: context.timeMs / 4,
+    warmupMs: context.timeMs,
     run: awaited
       ? async () => {
           for (let i = 0; i < perCall; i++) await store.put(nextRow())
@@ -93,7 +93,7 @@ async function bareCommits(context, awaited) {
     operations: perCall,
     async: awaited,
     timeMs: context.timeMs,
-    warmupMs: context.timeMs / 4,
+    warmupMs: context.timeMs,
     run: awaited
       ? async () => {
           for (let i = 0; i < perCall; i++) await file.append(record)

@@ -66,7 +66,7 @@ async function transfers(context, perClient, transfer) {
     async: true,
     timeMs: context.timeMs,
     iterations: 2,
-    warmupMs: context.timeMs / 4,
+    warmupMs: context.timeMs,
     run: () => Promise.all(Array.from({ length: clients }, client)),
   })
   await store.close()

@@ -68,7 +68,7 @@ async function pointReads(context, kind) {
   const measurement = await measure({
     operations: readsPerCall,
     timeMs: context.timeMs,
-    warmupMs: context.timeMs / 4,
+    warmupMs: context.timeMs,
     run() {
       let sum = 0
       const first = call * readsPerCall
@@ -98,7 +98,7 @@ async function missingReads(context) {
   const measurement = await measure({
     operations: readsPerCall,
     timeMs: context.timeMs,
-    warmupMs: context.timeMs / 4,
+    warmupMs: context.timeMs,
     run() {
       let found = 0
       for (let i = next; i < next + readsPerCall; i++) if (store.get(missing[i]) !== undefined) found++
@@ -132,7 +132,7 @@ async function ranges(context) {
   const measurement = await measure({
     operations: rangesPerCall * limit,
     timeMs: context.timeMs,
-    warmupMs: context.timeMs / 4,
+    warmupMs: context.timeMs,
     run() {
       for (let i = next; i < next + rangesPerCall; i++) {
         const start = starts[i]

@@ -205,7 +205,7 @@ async function oneClient(context, letter) {
   const measurement = await measure({
     operations: perCall,
     timeMs: context.timeMs,
-    warmupMs: context.timeMs / 4,
+    warmupMs: context.timeMs,
     run() {
       for (let i = next; i < next + perCall; i++) {
         const n = latest ? keys.length - 1 - targets[i] : targets[i]
@@ -281,7 +281,7 @@ async function manyClients(context, letter) {
     operations: clients * perClient,
     async: true,
     timeMs: context.timeMs,
-    warmupMs: context.timeMs / 4,
+    warmupMs: context.timeMs,
     run: () => Promise.all(Array.from({ length: clients }, client)),
   })
   checked += model.verify(store)
