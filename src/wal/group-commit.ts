@@ -13,8 +13,10 @@ import type { LogBuffer } from './log-buffer.js'
  *
  * A sync begins in the macrotask after the first waiter came: the commits of one turn share it, and so do those that
  * go on when the last sync ends. (Begun at once, it would leave them to the one after, and each would wait twice.)
- * But once a batch has gathered for as long as a sync takes, it begins at the next occasion: with many committers the
- * others' work then runs beside it.
+ * With many committers their work takes longer than a sync, and half of them can work while the other half is synced:
+ *  - a batch that has gathered for longer than a sync takes, and is half as large as the last, begins in the midst of the turn;
+ *  - when a sync ends, the next begins at once if half as many wait for it as now go on, and their work will take longer than
+ *    a sync, instead of waiting for those.
  */
 export class GroupCommit {
   /** Syncs begun so far, of either kind. */
@@ -28,6 +30,10 @@ export class GroupCommit {
   #current: Batch | undefined
   #gathering: Batch | undefined
   #scheduled = false
+  /** Time from one commit to the next, in the last batch that had several, ms. */
+  #pace = 0
+  /** How many the last one served. */
+  #released = 0
   /** How long an asynchronous sync takes, ms. */
   #duration = Number.POSITIVE_INFINITY
   #idle: Promise<void> = Promise.resolve()
@@ -49,12 +55,17 @@ export class GroupCommit {
     if (this.#failure.happened) throw this.#failure.commitUnknown()
     if (position <= this.#target) {
       this.#current ??= new Batch(0)
+      this.#current.waiters++
       return this.#current.promise
     }
     this.#gathering ??= new Batch(this.#clock.now())
-    const { promise } = this.#gathering
-    if (this.#target < 0) this.#beginOrSchedule(this.#gathering)
-    return promise
+    const batch = this.#gathering
+    batch.waiters++
+    if (this.#target < 0) {
+      if (batch.waiters * 2 >= this.#released && this.#clock.now() - batch.since > this.#duration) this.begin()
+      else this.#schedule()
+    }
+    return batch.promise
   }
 
   /** Begins an asynchronous sync of everything so far, unless one is under way. */
@@ -69,6 +80,8 @@ export class GroupCommit {
     }
     this.#target = buffer.written
     this.#current = this.#gathering
+    if (this.#current !== undefined && this.#current.waiters > 1)
+      this.#pace = (this.#clock.now() - this.#current.since) / this.#current.waiters
     this.#gathering = undefined
     this.#idle = this.#sync()
   }
@@ -100,11 +113,6 @@ export class GroupCommit {
     while (this.#target >= 0) await this.#idle
   }
 
-  #beginOrSchedule(gathering: Batch): void {
-    if (this.#clock.now() - gathering.since > this.#duration) this.begin()
-    else this.#schedule()
-  }
-
   /** A sync is known to be over only when the event loop comes to it: the short ones say more, and the measure rises slowly. */
   #noteDuration(duration: number): void {
     this.#duration = duration < this.#duration ? duration : this.#duration + (duration - this.#duration) * DURATION_GAIN
@@ -134,9 +142,13 @@ export class GroupCommit {
     if (this.#failure.happened) return
     this.#noteDuration(this.#clock.now() - began)
     buffer.becameDurable(target)
+    this.#released = this.#current?.waiters ?? 0
     this.#current?.resolve()
     this.#current = undefined
-    if (this.#gathering !== undefined) this.#beginOrSchedule(this.#gathering)
+    if (this.#gathering === undefined) return
+    const half = this.#gathering.waiters * 2 >= this.#released
+    if (half && this.#released * this.#pace > this.#duration) this.begin()
+    else this.#schedule()
   }
 
   #rejectAll(): void {
@@ -154,6 +166,7 @@ const DURATION_GAIN = 0.05
 class Batch {
   /** When the first one came, ms. */
   readonly since: number
+  waiters = 0
   readonly promise: Promise<void>
   resolve!: () => void
   reject!: (error: unknown) => void
