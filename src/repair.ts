@@ -3,7 +3,9 @@ import { type Database, openWith } from './database.js'
 import { asNextkeyError } from './directory.js'
 import { lockDirectory } from './lock/directory-lock.js'
 import { checkLongWork, type LongWorkOptions, mustGoOn } from './long-work.js'
+import type { OpenOptions } from './options.js'
 import type { Environment } from './platform/environment.js'
+import type { File } from './platform/file-system.js'
 import { type LostTable, RepairTarget } from './repair-target.js'
 import { readSuperblocks } from './storage/data-file.js'
 import { SalvagedPages } from './storage/salvaged-pages.js'
@@ -23,6 +25,8 @@ export interface RepairOptions extends LongWorkOptions {
    * is found: most likely, but not for certain, they are the newest. Default false.
    */
   unverified?: boolean
+  /** How the new database is opened. */
+  newDatabase?: Pick<OpenOptions, 'cacheSize' | 'logSegmentSize' | 'walDirectory'>
 }
 
 export interface RepairReport {
@@ -64,7 +68,7 @@ export async function repair(
   target: string,
   options: RepairOptions = {},
 ): Promise<RepairReport> {
-  const { walDirectory = `${directory}/wal`, unverified = false, ...long } = options
+  const { walDirectory = `${directory}/wal`, unverified = false, newDatabase = {}, ...long } = options
   mustKnow(options, REPAIR_OPTIONS, 'repair()')
   checkLongWork(long, 'repair()')
   const { fileSystem, directoryLocker: locker, clock } = environment
@@ -81,13 +85,8 @@ export async function repair(
     try {
       const losses: Losses = { pages: [], tables: [], structure: [], log: [], logEnd: 0 }
       const superblocks = superblocksOf(file, dataPath(directory), losses)
-      const { superblock, log } = choose(environment, walDirectory, superblocks, losses)
-      const older = superblocks.find(({ checkpoint }) => checkpoint < superblock.checkpoint)
-      const pages = new SalvagedPages(file, superblock, unverified ? older : undefined)
-      losses.structure.push(...pages.problems)
-      for (const [from, to] of pages.unknown)
-        losses.structure.push(`of pages ${from} to ${to - 1} nobody knows where they lie: the page map is lost there`)
-      return await new Repair(environment, new Salvage(pages), log, losses, long).run(target)
+      const { salvage, log } = openSalvage(environment, file, walDirectory, superblocks, losses, unverified)
+      return await new Repair(environment, salvage, log, losses, long).run(target, { cacheSize: CACHE_SIZE, ...newDatabase })
     } finally {
       file.close()
     }
@@ -116,7 +115,7 @@ class Repair {
     this.#options = options
   }
 
-  async run(directory: string): Promise<RepairReport> {
+  async run(directory: string, options: OpenOptions): Promise<RepairReport> {
     await this.#survey()
     const { superblock } = this.#salvage.pages
     this.#schema.load()
@@ -124,7 +123,7 @@ class Repair {
     this.#losses.structure.push(...this.#schema.problems)
     this.#losses.log.push(...this.#log.problems)
     this.#losses.logEnd = this.#log.end
-    const db = await openWith(this.#environment, directory, { cacheSize: CACHE_SIZE })
+    const db = await openWith(this.#environment, directory, options)
     try {
       const target = await this.#fill(db)
       this.#losses.tables = await target.losses(this.#salvage)
@@ -196,7 +195,7 @@ class Repair {
   }
 }
 
-function superblocksOf(file: Parameters<typeof readSuperblocks>[0], path: string, losses: Losses): Superblock[] {
+function superblocksOf(file: File, path: string, losses: Losses): Superblock[] {
   const superblocks = readSuperblocks(file)
   if (superblocks.length === 0) {
     throw new NextkeyError('ERR_DAMAGED', `neither superblock of ${path} can be read: nothing can be salvaged, restore a backup`, {
@@ -210,6 +209,35 @@ function superblocksOf(file: Parameters<typeof readSuperblocks>[0], path: string
   return superblocks
 }
 
+/** The newest checkpoint of which it can be told what was committed. Raises ERR_DAMAGED if there is none. */
+function openSalvage(
+  environment: Environment,
+  file: File,
+  walDirectory: string,
+  superblocks: readonly Superblock[],
+  losses: Losses,
+  unverified: boolean,
+): { salvage: Salvage; log: DamagedLog } {
+  let { superblock, log } = choose(environment, walDirectory, superblocks, losses)
+  for (;;) {
+    const older = superblocks.find(({ checkpoint }) => checkpoint < superblock.checkpoint)
+    const pages = new SalvagedPages(file, superblock, unverified ? older : undefined)
+    losses.structure.push(...pages.problems)
+    for (const [from, to] of pages.unknown)
+      losses.structure.push(
+        `where pages ${from} to ${to - 1} of checkpoint ${superblock.checkpoint} lie nobody knows: the page map is lost there`,
+      )
+    try {
+      return { salvage: new Salvage(pages), log }
+    } catch (error) {
+      if (!(error instanceof NextkeyError && error.code === 'ERR_DAMAGED') || older === undefined) throw error
+      losses.structure.push(`${error.message}: the state is that of checkpoint ${older.checkpoint}, and what the log has after it`)
+      superblock = older
+      log = logAfter(environment, walDirectory, older)
+    }
+  }
+}
+
 /** The newest superblock whose checkpoint is complete, as far as the log can tell (recovery.ts, O2 and O3), and the log after it. */
 function choose(
   environment: Environment,
@@ -218,10 +246,8 @@ function choose(
   losses: Losses,
 ): { superblock: Superblock; log: DamagedLog } {
   const [newest, older] = superblocks
-  const logAfter = (superblock: Superblock): DamagedLog =>
-    new DamagedLog(environment.fileSystem, directory, superblock.databaseId, superblock.logPosition)
   let superblock = newest
-  let log = logAfter(newest)
+  let log = logAfter(environment, directory, newest)
   let complete = 0
   const look = (kind: number, bytes: Uint8Array, start: number): void => {
     if (kind === LogKind.Checkpoint) complete = Math.max(complete, new DataView(bytes.buffer, bytes.byteOffset).getFloat64(start, true))
@@ -229,15 +255,26 @@ function choose(
   log.read(look)
   // Without the frame, in a log that is whole, the checkpoint was not finished: the one before it is in force.
   if (newest.sealed !== true && older !== undefined && complete < newest.checkpoint && log.problems.length === 0) {
-    superblock = older
-    log = logAfter(older)
-    log.read(look)
+    const before = logAfter(environment, directory, older)
+    before.read(look)
+    if (before.end < newest.logPosition) {
+      losses.log.push(
+        `the log ends at position ${before.end}, but checkpoint ${newest.checkpoint} was written when it was on disk through ${newest.logPosition}`,
+      )
+    } else {
+      superblock = older
+      log = before
+    }
   }
   if (complete > superblock.checkpoint)
     losses.structure.push(
       `the superblock of checkpoint ${complete} is lost: the state is that of checkpoint ${superblock.checkpoint}, and what the log still has after it`,
     )
   return { superblock, log }
+}
+
+function logAfter({ fileSystem }: Environment, directory: string, { databaseId, logPosition }: Superblock): DamagedLog {
+  return new DamagedLog(fileSystem, directory, databaseId, logPosition)
 }
 
 /** As told to people. */
@@ -248,7 +285,7 @@ export function describeLoss({ after, before }: { after: unknown; before: unknow
 
 export type { LostTable } from './repair-target.js'
 
-const REPAIR_OPTIONS: ReadonlySet<string> = new Set(['walDirectory', 'unverified', 'onProgress', 'signal'])
+const REPAIR_OPTIONS: ReadonlySet<string> = new Set(['walDirectory', 'unverified', 'newDatabase', 'onProgress', 'signal'])
 const CACHE_SIZE = 64 * 2 ** 20
 const PAGES_PER_SLICE = 256
 const ROWS_PER_SLICE = 1000

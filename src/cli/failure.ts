@@ -1,10 +1,10 @@
-import { NextkeyError } from '../index.js'
+import { type ErrorCode, NextkeyError } from '../index.js'
 import { type Context, Exit } from './context.js'
 import { styleFor } from './output.js'
 
 /** Says what went wrong, to a person or, with --json, to a program; returns the exit status. */
 export async function tellFailure(context: Context, error: unknown, json: boolean, consequence: string | undefined): Promise<Exit> {
-  const code = error instanceof NextkeyError ? error.code : 'ERR_INTERNAL'
+  const code = codeOf(error)
   const message = error instanceof Error ? error.message : String(error)
   if (json) {
     const details = error instanceof NextkeyError ? error.details : {}
@@ -13,12 +13,20 @@ export async function tellFailure(context: Context, error: unknown, json: boolea
     )
   } else {
     const { bad } = styleFor(context.stderr)
-    const stack = error instanceof NextkeyError || !(error instanceof Error) ? '' : `\n${error.stack}`
+    const stack = code === 'ERR_INTERNAL' && error instanceof Error ? `\n${error.stack}` : ''
     await context.stderr.write(`${bad(`nextkey: ${code}:`)} ${message}${stack}\n`)
     if (code === 'ERR_DIRECTORY_LOCKED') await context.stderr.write('With --wait <seconds> this command waits for it.\n')
     if (consequence !== undefined) await context.stderr.write(`${consequence}\n`)
   }
   return exitFor(code)
+}
+
+/** Errors of the operating system come from files that are no databases: dumps. */
+function codeOf(error: unknown): ErrorCode {
+  if (error instanceof NextkeyError) return error.code
+  const { code, syscall } = error as { code?: unknown; syscall?: unknown }
+  if (typeof syscall !== 'string') return 'ERR_INTERNAL'
+  return code === 'ENOSPC' || code === 'EDQUOT' ? 'ERR_DISK_FULL' : 'ERR_IO'
 }
 
 function exitFor(code: string): Exit {

@@ -101,7 +101,13 @@ function makeProgram(context: Context, ended: (exit: Exit) => void): Command {
     .option('--resume', 'go on with a file that was not finished')
     .option('--read-only', 'show the newest checkpoint, without recovery and beside a running application')
     .addOption(wait())
-  add('load <directory> [file]', 'rows from a dump or from JSON lines, from a file or standard input', HELP.load, load)
+  add(
+    'load <directory> [file]',
+    'rows from a dump or from JSON lines, from a file or standard input',
+    HELP.load,
+    load,
+    'The database is whole; rows that are there are replaced, so the load can be run again.',
+  )
     .option('-t, --table <name>', 'rows that come before any table description belong to this table')
     .addOption(format())
     .addOption(new Option('--skip <rows>', 'pass over so many rows').argParser(positive))

@@ -1,5 +1,6 @@
 import { crc32 } from '../base/crc32.js'
 import type { PageId } from '../base/ids.js'
+import type { File } from '../platform/file-system.js'
 import { FrameState } from './frame-pool.js'
 import { Page } from './page-format.js'
 import type { Pager } from './pager.js'
@@ -16,18 +17,29 @@ export function* checkBlocks(pager: Pager, report: (problem: string) => void, se
     const block = map.blockOf(page)
     const frame = page < pool.frameOf.length ? pool.frameOf[page] : -1
     if (block === 0 || (frame >= 0 && pool.state[frame] === FrameState.Writing)) continue
-    const got = file.readSync(bytes, 0, Page.Size, block * Page.Size)
+    const got = readQuietly(file, bytes, block)
     const what =
-      got !== Page.Size
-        ? `the file ends after ${got} of its ${Page.Size} bytes`
-        : (crc32(bytes, 0, Page.Size, 0) | 0) !== map.checksumOf(page)
-          ? 'the checksum does not match the page map'
-          : bytes.readUInt32LE(Page.Id) !== page
-            ? 'the block holds another page'
-            : undefined
+      typeof got === 'string'
+        ? got
+        : got !== Page.Size
+          ? `the file ends after ${got} of its ${Page.Size} bytes`
+          : (crc32(bytes, 0, Page.Size, 0) | 0) !== map.checksumOf(page)
+            ? 'the checksum does not match the page map'
+            : bytes.readUInt32LE(Page.Id) !== page
+              ? 'the block holds another page'
+              : undefined
     if (what !== undefined) report(`page ${page} at block ${block} (byte ${block * Page.Size}) of ${file.path} is damaged: ${what}`)
     seen()
     yield
+  }
+}
+
+/** How many bytes there are, or why they cannot be read. */
+function readQuietly(file: File, bytes: Buffer, block: number): number | string {
+  try {
+    return file.readSync(bytes, 0, Page.Size, block * Page.Size)
+  } catch (error) {
+    return `it cannot be read: ${(error as Error).message}`
   }
 }
 

@@ -36,6 +36,8 @@ import { TrxSystem } from './trx-system.js'
  *     checkpoints, for the frame that decides between them (O2) may not be on disk.
  * O5. A sealed superblock, of a copy, needs no log. Where there is none, one is begun at its P before anything else: from the first
  *     checkpoint on the copy is a database like any other, and one whose log is missing is damaged.
+ * O6. A superblock that can be read proves that the log was on disk through its P (C2), complete or not. A log that ends before is damaged:
+ *     what looks like its tail was acknowledged.
  */
 export interface RecoveryOptions extends EngineOptions {
   directory: string
@@ -163,12 +165,24 @@ function findLog(environment: Environment, options: RecoveryOptions, newest: Sup
   return openLog(environment, log)
 }
 
-/** O2, O3, O5. */
+/** O2, O3, O5, O6. */
 function chooseSuperblock(superblocks: Superblock[], found: FoundLog): Superblock {
   const [newest, older] = superblocks
   if (older === undefined || newest.sealed === true) return newest
   if (isComplete(found, newest)) return newest
+  mustReach(found, older, newest)
   return older
+}
+
+/** O6. */
+function mustReach(found: FoundLog, older: Superblock, newest: Superblock): void {
+  const end = found.read(older.logPosition, () => {})
+  if (end >= newest.logPosition) return
+  throw new DamagedError(
+    `the write-ahead log in ${found.directory} ends at position ${end}, but checkpoint ${newest.checkpoint} was written when it was on disk through ${newest.logPosition}: commits between them cannot be read`,
+    { directory: found.directory, position: end, durable: newest.logPosition, checkpoint: newest.checkpoint },
+    'ERR_LOG_DAMAGED',
+  )
 }
 
 /** Whether the log has the "complete" frame of this superblock's checkpoint. */

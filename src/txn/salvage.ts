@@ -217,7 +217,7 @@ export class Salvage {
       if (problem !== undefined || window.type !== PageType.Root) {
         throw new NextkeyError(
           'ERR_DAMAGED',
-          `the root record of checkpoint ${pages.superblock.checkpoint} is lost, without which nobody knows what was committed: ${problem ?? `page ${page} is not part of it`}`,
+          `the root record of checkpoint ${pages.superblock.checkpoint} in ${pages.file.path} is lost, without which nobody knows what was committed: ${problem ?? `page ${page} is not part of it`}`,
           {
             details: { file: pages.file.path, page, checkpoint: pages.superblock.checkpoint },
           },

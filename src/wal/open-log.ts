@@ -68,6 +68,10 @@ export class FoundLog {
     this.#files = files
   }
 
+  get directory(): string {
+    return this.#options.directory
+  }
+
   /** Whether there is no log at all. */
   get empty(): boolean {
     return this.#files.chain.length === 0

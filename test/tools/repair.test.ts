@@ -3,6 +3,7 @@ import { type Database, openWith } from '../../src/database.js'
 import { type RepairReport, repair } from '../../src/repair.js'
 import { openTest, type TestDatabase } from '../support/open-test-database.js'
 import type { SimulatedDisk } from '../support/simulated-disk.js'
+import { simulatedEnvironment } from '../support/simulated-environment.js'
 
 interface Item {
   id: number
@@ -87,9 +88,6 @@ test('of a database that is not damaged everything is saved, the commits in its 
   expected.items.set(7, items.get(7) as Item)
   const disk = on.disk.clone()
   await open.rollback()
-  await using again = await openTest({ disk: disk.clone() })
-  await again.close()
-  const { simulatedEnvironment } = await import('../support/simulated-environment.js')
   const report = await repair(simulatedEnvironment({ disk }), '/database', '/repaired')
   expect(report.losses).toMatchObject({ pages: [], tables: [], structure: [], log: [] })
   expect(report.commits).toBe(1)
@@ -153,7 +151,6 @@ test('rows that the log writes again are not lost; what comes after damage in th
   for (let id = 0; id < 1500; id++) await items.put({ id, group: 'again', text: `again ${id}` })
   const disk = on.disk.clone()
   flip(disk, '/database/nextkey.db', leaves[3] * 16384 + 7000)
-  const { simulatedEnvironment } = await import('../support/simulated-environment.js')
   const environment = simulatedEnvironment({ disk })
   const { losses } = await repair(environment, '/database', '/repaired')
   expect(losses.tables.flatMap(({ rows }) => rows)).toEqual([])
@@ -173,7 +170,6 @@ test('a truncated table does not get its rows back from the log', async () => {
   await items.put({ id: 1, group: 'log', text: 'after' })
   await on.db.renameTable('bare', 'renamed')
   const disk = on.disk.clone()
-  const { simulatedEnvironment } = await import('../support/simulated-environment.js')
   const environment = simulatedEnvironment({ disk })
   const { losses } = await repair(environment, '/database', '/repaired')
   expect(losses).toMatchObject({ pages: [], tables: [], log: [] })
@@ -181,5 +177,33 @@ test('a truncated table does not get its rows back from the log', async () => {
   expect(db.tables()).toEqual(['items', 'renamed'])
   expect([...(await db.table<Item>('items')).keys()]).toEqual([1])
   expect((await db.table('renamed')).count()).toBe(1501)
+  await db.close()
+})
+
+test('a log that ends before the newest superblock says it was on disk is damaged, not short; the checkpoint itself is saved', async () => {
+  await using on = await openTest()
+  await fill(on.db)
+  const items = await on.db.table<Item>('items')
+  await items.insert({ id: 9000, group: 'new', text: 'acknowledged, and in a checkpoint' })
+  await on.db.checkpoint()
+  const disk = on.disk.clone()
+  for (const name of disk.list('/database/wal')) {
+    const file = disk.open(`/database/wal/${name}`)
+    file.writeSync(Buffer.alloc(file.size() - 4096), 0, file.size() - 4096, 4096)
+    file.close()
+  }
+  const environment = simulatedEnvironment({ disk })
+  for (const readOnly of [false, true]) {
+    await expect(openWith(environment, '/database', { readOnly })).rejects.toMatchObject({ code: 'ERR_LOG_DAMAGED' })
+  }
+  const { losses } = await repair(environment, '/database', '/repaired')
+  expect(losses).toMatchObject({
+    pages: [],
+    tables: [],
+    structure: [],
+    log: [expect.stringContaining('was written when it was on disk through')],
+  })
+  const db = await openWith(environment, '/repaired', { logSegmentSize: 256 * 1024 })
+  expect((await db.table<Item>('items')).get(9000)).toEqual(items.get(9000))
   await db.close()
 })
