@@ -26,20 +26,13 @@ export type StructureReaders = readonly StructureReader[]
  */
 export function decodeRow(bytes: Uint8Array, start: number, end: number, structures: StructureReaders, shareTexts: boolean): unknown {
   beginTexts(shareTexts)
-  source = bytes
-  position = start
-  limit = end
-  shared = structures
+  beginReading(bytes, start, end, structures)
   try {
     const value = readValue()
     if (position !== end) throw damaged(position > end ? 'it ends early' : 'bytes follow it')
     return value
   } finally {
-    // Keeps no slab alive; what an error or an inline structure left behind is gone.
-    source = NOTHING
-    shared = NO_STRUCTURES
-    depth = 0
-    if (hasInline) forgetInline()
+    endReading()
   }
 }
 
@@ -51,20 +44,14 @@ export function decodeField(bytes: Uint8Array, start: number, end: number, struc
   const place = structures[bytes[start] - Token.Record]?.fields.indexOf(field) ?? -1
   if (place < 0) return undefined
   beginTexts(false)
-  source = bytes
-  position = start + 1
-  limit = end
-  shared = structures
+  beginReading(bytes, start + 1, end, structures)
   try {
     for (let before = 0; before < place; before++) skipValue()
     const value = readValue()
     if (position > end) throw damaged('it ends early')
     return value
   } finally {
-    source = NOTHING
-    shared = NO_STRUCTURES
-    depth = 0
-    if (hasInline) forgetInline()
+    endReading()
   }
 }
 
@@ -94,6 +81,21 @@ let depth = 0
 /** Fields of the inline structures that this row has defined so far. */
 const inline: (readonly string[] | null)[] = new Array(RowLimit.InlineStructures).fill(null)
 let hasInline = false
+
+function beginReading(bytes: Uint8Array, start: number, end: number, structures: StructureReaders): void {
+  source = bytes
+  position = start
+  limit = end
+  shared = structures
+}
+
+/** Keeps no slab alive; what an error or an inline structure left behind is gone. */
+function endReading(): void {
+  source = NOTHING
+  shared = NO_STRUCTURES
+  depth = 0
+  if (hasInline) forgetInline()
+}
 
 function forgetInline(): void {
   inline.fill(null)
