@@ -15,7 +15,7 @@ export interface Output {
   /** Resolves when more may be written. */
   write(chunk: string | Uint8Array): Promise<void>
   readonly isTerminal: boolean
-  /** Whether colours may be used: on terminals, unless NO_COLOR or --no-color says otherwise. */
+  /** Whether colours may be used: on terminals, unless NO_COLOR says otherwise. */
   readonly colours: boolean
   /** For progress bars; undefined if this is no real stream. */
   readonly stream: NodeJS.WritableStream | undefined
