@@ -274,6 +274,8 @@ export class Model {
       else {
         this.tables.delete(name)
         this.#known.delete(name)
+        // Another table may come to have the name.
+        this.#indexes.delete(name)
       }
     }
     this.#rows.clear()
@@ -288,7 +290,7 @@ export class Model {
     this.#floor = candidate.commits
     this.#commits = []
     this.#big = []
-    const names = new Set(this.#counters.map(({ table }) => table))
+    const names = new Set(this.#counters.map(({ table }) => table).filter((name) => tables.includes(name)))
     this.#counters = Array.from(names, (table) => ({ table, value: legal.counterAfter(table, candidate), from: 0, until: FOR_EVER }))
   }
 
