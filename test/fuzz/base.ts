@@ -36,6 +36,15 @@ export async function makeBase(seed: number): Promise<Base> {
   })
   const blobs = await db.table('blobs', { value: 'binary' })
   const live = { items: new Map<string, string>(), blobs: new Map<string, string>() }
+  // Before the first row: no table, one, both.
+  base.states.push(
+    new Map(),
+    new Map([['items', new Map()]]),
+    new Map([
+      ['items', new Map()],
+      ['blobs', new Map()],
+    ]),
+  )
   const commits = 8 + random.int(25)
   const size = random.pick([20, 200, 800])
   for (let commit = 0; commit < commits; commit++) {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { openWith } from '../../src/database.js'
 import { runTool, type ToolRun } from '../support/run-tool.js'
 import { Prng } from '../support/seeded.js'
-import { SimulatedDisk } from '../support/simulated-disk.js'
+import { type CrashMode, SimulatedDisk } from '../support/simulated-disk.js'
 import { simulatedEnvironment } from '../support/simulated-environment.js'
 
 /**
@@ -101,12 +101,16 @@ describe.each(SUBJECTS)('$name', (subject) => {
   test('with the machine dying at every operation', { timeout: TIMEOUT_MS }, async () => {
     const prepared = await prepare()
     const operations = await count(prepared, subject, 'operations')
-    for (let nth = 1; nth <= operations; nth += Math.max(1, Math.floor(operations / MOST_CASES))) {
+    // The last operations switch from old to new: they are looked at from many sides.
+    const every = Math.max(1, Math.floor(operations / MOST_CASES))
+    for (let nth = 1; nth <= operations; nth++) {
+      const late = nth > operations - LATE
+      if (nth % every !== 0 && !late) continue
       const disk = prepared.clone()
       disk.crashAfter(nth)
       await runTool(simulatedEnvironment({ disk }), subject.args).catch(() => {})
       const random = new Prng(nth)
-      await judge(subject, disk.crash(random, random.pick(['none', 'all', 'torn', 'random'])), undefined)
+      for (const mode of late ? LATE_MODES : [random.pick(MODES)]) await judge(subject, disk.crash(random, mode), undefined)
     }
   })
 })
@@ -123,4 +127,8 @@ async function count(prepared: SimulatedDisk, subject: Subject, what: 'calls' | 
 const OPTIONS = { cacheSize: 2 * 2 ** 20, logSegmentSize: 65536 }
 /** Of each kind and command; more calls than that are sampled evenly. */
 const MOST_CASES = Number(process.env['NEXTKEY_FAULT_CASES'] ?? 8)
+const MODES: CrashMode[] = ['none', 'all', 'torn', 'random']
+const LATE_MODES: CrashMode[] = [...MODES, 'random', 'random', 'random', 'random']
+/** Operations at the end of a command. */
+const LATE = 6
 const TIMEOUT_MS = 600_000
