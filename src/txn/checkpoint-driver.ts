@@ -119,15 +119,15 @@ export class CheckpointDriver {
 
   /**
    * A promise for the running checkpoint, if work outruns it: asynchronous operations wait for it, so that log and file keep their
-   * bounds and the event loop its turns.
+   * bounds and the event loop its turns. Long background work steps aside at a lower `limit`, so that others need not.
    */
-  overdue(): Promise<void> | undefined {
-    return this.#run !== undefined && this.#debt() > 2 ? this.#run.done.catch(() => {}) : undefined
+  overdue(limit: number = OVERDUE): Promise<void> | undefined {
+    return this.#run !== undefined && this.#debt() > limit ? this.#run.done.catch(() => {}) : undefined
   }
 
   /** The same for synchronous operations, which cannot wait: they drive the checkpoint themselves. */
   advanceIfOverdue(): void {
-    if (this.#run !== undefined && this.#debt() > 2) this.#run.advanceSync(1)
+    if (this.#run !== undefined && this.#debt() > OVERDUE) this.#run.advanceSync(1)
   }
 
   /** How far log and file are from the last checkpoint: 1, another is due; 2, it should be over. */
@@ -244,3 +244,5 @@ const COMPLETE_FRAME_BYTES = 64
 const LEAST_TOTAL = 256
 /** Pages moved towards the start per checkpoint: read and marked in about 2 ms. */
 const PAGES_MOVED = 512
+/** Debt at which a running checkpoint should be over. */
+const OVERDUE = 2

@@ -79,9 +79,8 @@ export class GroupCommit {
       return // The failure has told everyone.
     }
     this.#target = buffer.written
+    if (this.#gathering !== undefined) this.#notePace(this.#gathering)
     this.#current = this.#gathering
-    if (this.#current !== undefined && this.#current.waiters > 1)
-      this.#pace = (this.#clock.now() - this.#current.since) / this.#current.waiters
     this.#gathering = undefined
     this.#idle = this.#sync()
   }
@@ -116,6 +115,10 @@ export class GroupCommit {
   /** A sync is known to be over only when the event loop comes to it: the short ones say more, and the measure rises slowly. */
   #noteDuration(duration: number): void {
     this.#duration = duration < this.#duration ? duration : this.#duration + (duration - this.#duration) * DURATION_GAIN
+  }
+
+  #notePace({ waiters, since }: Batch): void {
+    if (waiters > 1) this.#pace = (this.#clock.now() - since) / waiters
   }
 
   #schedule(): void {
