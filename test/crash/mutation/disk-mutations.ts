@@ -206,8 +206,8 @@ export const CHECKPOINTS: readonly Mutation[] = [
     'older-superblock',
     'the older superblock is taken although the newer one is complete',
     RECOVERY,
-    'if (isComplete(found, newest)) return newest\n  return older',
-    'return older',
+    'if (isComplete(found, newest)) return newest\n  mustReach(found, older, newest)\n',
+    'if (isComplete(found, newest)) return older\n',
   ),
   mutation(
     'doubtful-blocks',
