@@ -24,6 +24,7 @@ import { Reads } from './reads.js'
 import { LoopView, type Results } from './results.js'
 import { noSuchTable, SchemaChanges } from './schema-changes.js'
 import type { CoarseWait, SchemaChangeOptions } from './schema-locks.js'
+import { mustBeShared, SharedReads } from './shared-reads.js'
 import { Snapshot } from './snapshot.js'
 import { Statements } from './statements.js'
 import { describeStatus, type Status } from './status.js'
@@ -113,7 +114,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.directory = directory
     this.#lock = lock
     this.statements = new Statements(engine, options.autoIncrementLockMode)
-    this.reads = new Reads(engine)
+    this.reads = engine.shared === undefined ? new Reads(engine) : new SharedReads(engine, engine.shared)
     this.watch = new Watch(this, engine, options, this.#transactions)
     this.waits = new Waits(engine, this.watch.selfWaits)
     this.schemaChanges = new SchemaChanges(this)
@@ -380,6 +381,15 @@ export class Database extends EventEmitter<DatabaseEvents> {
   async checkpoint(): Promise<void> {
     this.mustBeOpen()
     await this.track(this.engine.checkpoints.next())
+  }
+
+  /**
+   * In a reader opened with `unsafeShared` and `readOnly`: moves on to the owner's newest checkpoint. Open snapshots, transactions and loops
+   * are gone then: ERR_SNAPSHOT_GONE. Resolves to whether there was a newer one. Raises ERR_INVALID_ARGUMENT elsewhere.
+   */
+  async refresh(): Promise<boolean> {
+    this.mustBeOpen()
+    return mustBeShared(this.engine).refresh()
   }
 
   /** Gives free space back to the file system, moving pages from the end of the file into free blocks. Raises ERR_ABORTED. */

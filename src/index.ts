@@ -8,6 +8,7 @@ export {
   InternalError,
   InvalidArgumentError,
   NextkeyError,
+  SnapshotGoneError,
 } from './base/errors.js'
 export type { Key } from './codec/key-encoding.js'
 export type { CompactReport } from './compact.js'

@@ -113,6 +113,7 @@ export function recoveryOptions(directory: string, options: ResolvedOptions): Re
     checkpointInterval: options.checkpointInterval,
     maxViewAge: options.maxViewAge,
     readOnly: options.readOnly,
+    shared: options.readOnly && options.unsafeShared,
     segmentSize: options.logSegmentSize,
     onProgress: options.onRecovery,
   }

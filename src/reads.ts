@@ -31,6 +31,11 @@ export class Reads {
     return this.#engine.reader.get(table, this.#key, view)
   }
 
+  /** The rows with these keys, all from one state. */
+  getMany(table: TableStore, keys: Iterable<unknown>, view: Visibility): unknown[] {
+    return Array.from(keys, (key) => this.get(table, key, view))
+  }
+
   has(table: TableStore, key: unknown, view: Visibility): boolean {
     this.#engine.mustRead()
     mustShow(view, table)

@@ -1,5 +1,5 @@
 import { callSite } from './base/call-site.js'
-import { NextkeyError } from './base/errors.js'
+import { SnapshotGoneError } from './base/errors.js'
 import type { Database } from './database.js'
 import type { Results } from './results.js'
 import type { Table } from './table.js'
@@ -76,6 +76,6 @@ export class Snapshot {
   #mustBeOpen(): void {
     this.#db.mustBeOpen()
     this.#view.mustLast()
-    if (this.#view.closed) throw new NextkeyError('ERR_SNAPSHOT_GONE', 'this snapshot was closed: make another one', { retryable: true })
+    if (this.#view.closed) throw new SnapshotGoneError('this snapshot was closed: make another one')
   }
 }

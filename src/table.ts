@@ -59,8 +59,7 @@ export class Table<R = unknown> {
 
   /** The rows with these keys, in their order, all from one state; undefined where there is none. */
   getMany(keys: Iterable<unknown>): (R | undefined)[] {
-    const store = this.#db.storeOf(this)
-    return Array.from(keys, (key) => this.#db.reads.get(store, key, undefined) as R | undefined)
+    return this.#db.reads.getMany(this.#db.storeOf(this), keys, undefined) as (R | undefined)[]
   }
 
   values(range: Range = {}): Results<R> {

@@ -92,7 +92,7 @@ export class TransactionCore {
   constructor(db: Database, options: TransactionOptions, signal?: AbortSignal, owner?: LockOwner) {
     this.db = db
     this.signal = signal
-    this.readOnly = options.readOnly === true
+    this.readOnly = options.readOnly === true || db.engine.shared !== undefined
     this.#isolation = options.isolation ?? db.options.isolation
     this.trx = db.engine.begin(this.#isolation, owner)
     // Below REPEATABLE READ a view is for one statement.
@@ -194,7 +194,8 @@ export class TransactionCore {
     const { lock } = options
     if (lock !== undefined && lock !== 'share' && lock !== 'update')
       throw new InvalidArgumentError(`lock is 'share' or 'update', not ${describe(lock)}`, { lock })
-    if (lock === undefined) return this.#isolation === 'serializable' ? LockMode.S : undefined
+    // Beside an owner one checkpoint is read, in which nobody writes.
+    if (lock === undefined) return this.#isolation === 'serializable' && this.db.engine.shared === undefined ? LockMode.S : undefined
     this.mustWrite()
     return lock === 'update' ? LockMode.X : LockMode.S
   }

@@ -162,6 +162,16 @@ export class DirectoryLockedError extends NextkeyError {
   }
 }
 
+/**
+ * What was being read is no more: the snapshot was closed, or, in a reader beside the owner of the directory, the owner has written over
+ * its pages, or the reader has moved on. Begin the read again.
+ */
+export class SnapshotGoneError extends NextkeyError {
+  constructor(message: string, details?: Record<string, unknown>) {
+    super('ERR_SNAPSHOT_GONE', message, details === undefined ? { retryable: true } : { retryable: true, details })
+  }
+}
+
 /** Bytes on disk are not what was written. `details` names file, place and what did not match. */
 export class DamagedError extends NextkeyError {
   constructor(message: string, details: Record<string, unknown>, code: 'ERR_DAMAGED' | 'ERR_LOG_DAMAGED' = 'ERR_DAMAGED') {

@@ -73,7 +73,7 @@ export class Session {
       try {
         return await this.#with(directory, { readOnly: true, unsafeShared: true }, (db) => work(db, true))
       } catch (error) {
-        if (attempt === ATTEMPTS || !isDamage(error)) throw error
+        if (attempt === ATTEMPTS || !(isDamage(error) || isGone(error))) throw error
       }
     }
   }
@@ -104,6 +104,11 @@ export type Command<Options> = (session: Session, options: Options, ...directori
 
 export function isDamage(error: unknown): boolean {
   return error instanceof NextkeyError && (error.code === 'ERR_DAMAGED' || error.code === 'ERR_LOG_DAMAGED')
+}
+
+/** What was read beside the owner was written over. */
+function isGone(error: unknown): boolean {
+  return error instanceof NextkeyError && error.code === 'ERR_SNAPSHOT_GONE'
 }
 
 /** A tool should not take the memory of the application that it serves. */

@@ -1,10 +1,11 @@
 import { crc32 } from '../base/crc32.js'
-import { DamagedError } from '../base/errors.js'
+import { DamagedError, NextkeyError } from '../base/errors.js'
 import type { BlockNumber, CheckpointNumber, LogPosition, PageId } from '../base/ids.js'
 import type { File } from '../platform/file-system.js'
+import type { BlockAllocator } from './block-allocator.js'
 import { Checkpointer, type DatabaseIdentity } from './checkpoint.js'
 import { Page } from './page-format.js'
-import { CHUNK_ENTRIES } from './page-map.js'
+import { CHUNK_ENTRIES, type PageMap } from './page-map.js'
 import { Pager } from './pager.js'
 import { decodeSuperblock, encodeSuperblock, type MapReference, type Superblock } from './superblock.js'
 
@@ -56,17 +57,23 @@ export function loadDataFile(
   const blocksInFile = Math.floor(file.size() / Page.Size)
   const pager = new Pager(file, cacheSize, Math.max(blocksInFile, 2))
   pager.completed = superblock.checkpoint
-  const chunks = readDirectory(file, superblock)
-  for (const { block } of superblock.directory) pager.allocator.markUsed(block)
-  chunks.forEach((reference, chunk) => {
-    if (reference.block === 0) return
-    pager.allocator.markUsed(reference.block)
-    pager.map.loadChunk(chunk, readMapBlock(file, reference, 'page map chunk'), superblock.nextPage)
-  })
-  pager.map.finishLoading(superblock.nextPage)
+  const chunks = loadMap(file, superblock, pager.map, pager.allocator)
   if (older !== undefined) for (const block of blocksOf(file, older, chunks)) pager.allocator.reserveUntilCheckpoint(block)
   const identity: DatabaseIdentity = { databaseId: superblock.databaseId, ownerToken }
   return { pager, checkpointer: new Checkpointer(pager, identity, chunks, superblock.directory) }
+}
+
+/** Fills an empty map, and tells the allocator what it uses; returns where the map's chunks lie. Raises ERR_DAMAGED. */
+export function loadMap(file: File, superblock: Superblock, map: PageMap, allocator: BlockAllocator): MapReference[] {
+  const chunks = readDirectory(file, superblock)
+  for (const { block } of superblock.directory) allocator.markUsed(block)
+  chunks.forEach((reference, chunk) => {
+    if (reference.block === 0) return
+    allocator.markUsed(reference.block)
+    map.loadChunk(chunk, readMapBlock(file, reference, 'page map chunk'), superblock.nextPage)
+  })
+  map.finishLoading(superblock.nextPage)
+  return chunks
 }
 
 /** Where the map's chunks lie. Raises ERR_DAMAGED. */
@@ -113,4 +120,21 @@ export function readMapBlock(file: File, reference: MapReference, what: string):
     }`,
     { file: file.path, block: reference.block, what },
   )
+}
+
+/** Why a file without any valid superblock cannot be opened: ERR_DAMAGED if it ever was ours, else ERR_NOT_A_DATABASE. */
+export function notADatabase(file: File): NextkeyError {
+  const head = Buffer.alloc(8)
+  const ours = [0, Page.Size].some((position) => {
+    file.readSync(head, 0, 8, position)
+    return head.toString('latin1') === 'NEXTKEY1'
+  })
+  if (ours) {
+    return new DamagedError(`neither superblock of ${file.path} is whole: the checksum of both does not match`, {
+      file: file.path,
+      block: 0,
+      what: 'superblocks',
+    })
+  }
+  return new NextkeyError('ERR_NOT_A_DATABASE', `${file.path} is not a nextkey database`, { details: { file: file.path } })
 }

@@ -36,8 +36,8 @@ export class Pager implements PageStore {
   readonly buffer: Buffer
   readonly pool: FramePool
   readonly hash: AdaptiveHash
-  readonly map: PageMap
-  readonly allocator: BlockAllocator
+  map: PageMap
+  allocator: BlockAllocator
   readonly file: File
   /** Number of the newest complete checkpoint. */
   completed: CheckpointNumber = 0 as CheckpointNumber
@@ -46,6 +46,8 @@ export class Pager implements PageStore {
   /** The failure that closed the pager to changes. */
   failure: NextkeyError | undefined
   onFailure: ((failure: NextkeyError) => void) | undefined
+  /** In a reader beside the owner of the file: what it means that a block is not what the map says; undefined: damage. */
+  onMismatch: ((page: PageId, block: BlockNumber) => NextkeyError | undefined) | undefined
   readonly counters: PagerCounters = { misses: 0, evictedDirty: 0, blocksWritten: 0, frozenWrittenInline: 0 }
 
   /** Frames frozen by the running checkpoint, in the order it writes them; undefined when none runs. */
@@ -129,6 +131,24 @@ export class Pager implements PageStore {
       this.pool.giveBack(frame)
     }
     this.map.remove(page)
+  }
+
+  /**
+   * Takes over the map of another checkpoint, in a reader, which has no dirty pages. Pages that are where they were stay in memory.
+   */
+  moveTo(checkpoint: CheckpointNumber, map: PageMap, allocator: BlockAllocator): void {
+    const { pool, map: before } = this
+    for (let frame = 0; frame < pool.capacity; frame++) {
+      const page = pool.pageOf[frame] as PageId
+      if (page === 0) continue
+      const stays = page < map.nextPage && map.blockOf(page) === before.blockOf(page) && map.checksumOf(page) === before.checksumOf(page)
+      if (stays) continue
+      pool.unassign(frame)
+      pool.giveBack(frame)
+    }
+    this.map = map
+    this.allocator = allocator
+    this.completed = checkpoint
   }
 
   /** Closes the pager to changes (P4). Returns the failure, the first one if there are several. */
@@ -259,10 +279,19 @@ export class Pager implements PageStore {
         details: { block, page },
       })
     }
-    if (got !== Page.Size) throw this.#damaged(page, block, `the file ends after ${got} of its ${Page.Size} bytes`)
+    const what = this.#mismatch(page, base, got)
+    if (what !== undefined) throw this.onMismatch?.(page, block) ?? this.#damaged(page, block, what)
+  }
+
+  /** In what way the bytes read are not the page that the map says is there. */
+  #mismatch(page: PageId, base: number, got: number): string | undefined {
+    if (got !== Page.Size) return `the file ends after ${got} of its ${Page.Size} bytes`
     const checksum = crc32(this.u8, base, base + Page.Size, 0) | 0
-    if (checksum !== this.map.checksumOf(page)) throw this.#damaged(page, block, 'the checksum does not match the page map')
-    if (this.u32[(base + Page.Id) >> 2] !== page) throw this.#damaged(page, block, 'the block holds another page')
+    if (checksum !== this.map.checksumOf(page)) return 'the checksum does not match the page map'
+    if (this.u32[(base + Page.Id) >> 2] !== page) return 'the block holds another page'
+    if (this.onMismatch !== undefined && this.u32[(base + Page.Interval) >> 2] > this.completed)
+      return 'the page is younger than the page map'
+    return undefined
   }
 
   #damaged(page: PageId, block: number, what: string): DamagedError {

@@ -7,7 +7,7 @@ import type { PageStore } from '../storage/page-store.js'
 import { TreeCursor } from '../storage/tree-cursor.js'
 import { MetaKind, type MetaTree } from './meta-tree.js'
 import type { StoreDirectory } from './rollback.js'
-import type { RowReader } from './row-reader.js'
+import type { RowReader, Visibility } from './row-reader.js'
 import { type IndexDefinition, IndexStore, type TableDefinition, TableStore } from './table-store.js'
 import { TreeRemoval } from './tree-removal.js'
 
@@ -27,9 +27,9 @@ export class Catalog implements StoreDirectory {
   /** Called before a row that uses a new record structure can be stored. */
   onNewStructure: (table: TableId, id: number, fields: readonly string[]) => void = () => {}
 
-  readonly #byName: Map<string, TableStore> = new Map()
-  readonly #byId: Map<TableId, TableStore> = new Map()
-  readonly #indexes: Map<TreeId, IndexStore> = new Map()
+  #byName: Map<string, TableStore> = new Map()
+  #byId: Map<TableId, TableStore> = new Map()
+  #indexes: Map<TreeId, IndexStore> = new Map()
 
   constructor(store: PageStore, meta: MetaTree, nextTreeId: number, nextTableId: number) {
     this.store = store
@@ -74,8 +74,8 @@ export class Catalog implements StoreDirectory {
     return [...this.#byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
-  /** Opens every table that the catalogue has a visible row of. `newest` takes uncommitted rows too: rollback needs their trees. */
-  load(reader: RowReader, newest: boolean): void {
+  /** Opens every table that the catalogue has a visible row of. 'newest' takes uncommitted rows too: rollback needs their trees. */
+  load(reader: RowReader, view: Visibility): void {
     this.#byName.clear()
     this.#indexes.clear()
     for (const id of this.#byId.keys()) if (id !== CATALOG_TABLE.id) this.#byId.delete(id)
@@ -85,7 +85,7 @@ export class Catalog implements StoreDirectory {
     for (let more = cursor.first(); more; more = cursor.next()) {
       const at = cursor.valueOffset
       cursor.hold()
-      const row = reader.decodeVisible(this.table, at, at + cursor.valueLength, newest ? 'newest' : undefined)
+      const row = reader.decodeVisible(this.table, at, at + cursor.valueLength, view)
       if (row !== undefined) rows.push(parseDefinition(row as Uint8Array))
       // A long row lies in an overflow chain, which is read in operations of its own.
       this.store.beginOperation()
@@ -122,6 +122,34 @@ export class Catalog implements StoreDirectory {
     this.#byId.set(definition.id, table)
     for (const index of table.indexes) this.#indexes.set(index.definition.tree, index)
     return table
+  }
+
+  /**
+   * In a reader: the tables are those of this catalogue, of a later checkpoint, from now on; it is used up. Nothing is read or written. Tables
+   * that are in both stay the objects they are, so that handles to them go on.
+   */
+  takeOver(later: Catalog): void {
+    for (const table of this.tables()) {
+      const fresh = later.#byId.get(table.id)
+      if (fresh === undefined) this.#kill(table)
+      else {
+        table.takeOver(fresh)
+        later.#byId.set(table.id, table)
+        later.#byName.set(table.name, table)
+      }
+    }
+    later.#byId.set(this.table.id, this.table)
+    this.#byId = later.#byId
+    this.#byName = later.#byName
+    this.#indexes = new Map()
+    for (const table of this.#byName.values()) for (const index of table.indexes) this.#indexes.set(index.definition.tree, index)
+    this.nextTreeId = later.nextTreeId
+    this.nextTableId = later.nextTableId
+  }
+
+  #kill(table: TableStore): void {
+    table.dropped = true
+    for (const index of table.indexes) index.dropped = true
   }
 
   /** The table is dropped: nothing of it is in the committed schema any more. Its trees are freed by others. */

@@ -71,6 +71,7 @@ class Checker {
   }
 
   async run(): Promise<CheckReport> {
+    this.#engine.shared?.loadHistory()
     const { catalog, pager } = this.#engine
     const problem = (text: string): void => this.#problem(text)
     await this.#steps(

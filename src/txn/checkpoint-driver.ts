@@ -15,7 +15,7 @@ import { TrxState } from './trx.js'
  */
 export class CheckpointDriver {
   readonly #engine: Engine
-  readonly #checkpointer: Checkpointer
+  #checkpointer: Checkpointer
   #run: BackgroundRun | undefined
   /** First page of the root record of the newest checkpoint. */
   #rootPage: PageId
@@ -40,6 +40,12 @@ export class CheckpointDriver {
 
   get rootPage(): PageId {
     return this.#rootPage
+  }
+
+  /** In a reader: the newest checkpoint is another one from now on. */
+  moveTo(checkpointer: Checkpointer, rootPage: PageId): void {
+    this.#checkpointer = checkpointer
+    this.#rootPage = rootPage
   }
 
   /** Blocks that the page map occupies. */

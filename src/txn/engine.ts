@@ -18,6 +18,7 @@ import { RowLocks } from './row-locks.js'
 import type { RowReader } from './row-reader.js'
 import { RowWriter } from './row-writer.js'
 import { Schema } from './schema.js'
+import type { SharedReader } from './shared-reader.js'
 import type { TableStore } from './table-store.js'
 import { type IsolationLevel, type Trx, TrxState, type UndoMark } from './trx.js'
 import type { TrxSystem } from './trx-system.js'
@@ -74,6 +75,8 @@ export class Engine {
   broken: NextkeyError | undefined
   /** Log position after the newest commit: what a read of the newest state depends on. */
   lastCommit: LogPosition = 0 as LogPosition
+  /** In a reader beside an owner: what moves it on. */
+  shared: SharedReader | undefined
   /** A backup is under way: there is one at a time. */
   backingUp = false
   readonly #movedCounters: TableStore[] = []

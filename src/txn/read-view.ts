@@ -1,4 +1,4 @@
-import { NextkeyError } from '../base/errors.js'
+import { NextkeyError, SnapshotGoneError } from '../base/errors.js'
 import type { CommitNumber, TrxId } from '../base/ids.js'
 
 /**
@@ -21,8 +21,9 @@ export class ReadView {
   /** Where it was made, for `status()`; set for views that users hold. */
   madeBy: string | undefined
   closed = false
-  /** It was closed because it outlived maxViewAge. */
+  /** It was closed before whoever made it had done so: because it outlived maxViewAge, or, if `gone`, a reader beside an owner moved on. */
   expired = false
+  gone = false
   before: ReadView | null = null
   after: ReadView | null = null
 
@@ -35,14 +36,18 @@ export class ReadView {
     this.madeAt = madeAt
   }
 
-  /** Before each read. Raises ERR_SNAPSHOT_TOO_OLD. */
+  /** Before each read. Raises ERR_SNAPSHOT_TOO_OLD, ERR_SNAPSHOT_GONE. */
   mustLast(): void {
-    if (this.expired)
-      throw new NextkeyError(
-        'ERR_SNAPSHOT_TOO_OLD',
-        'this snapshot of the database was older than maxViewAge and was given up, so that old versions could be purged: begin anew',
-        { retryable: true },
-      )
+    if (this.expired) throw this.#lost()
+  }
+
+  #lost(): NextkeyError {
+    if (this.gone) return new SnapshotGoneError('this reader has moved on to a newer checkpoint since the view was made: begin anew')
+    return new NextkeyError(
+      'ERR_SNAPSHOT_TOO_OLD',
+      'this snapshot of the database was older than maxViewAge and was given up, so that old versions could be purged: begin anew',
+      { retryable: true },
+    )
   }
 
   sees(trxId: TrxId): boolean {

@@ -3,8 +3,7 @@ import { DamagedError, NextkeyError } from '../base/errors.js'
 import { type CheckpointNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
 import type { Environment } from '../platform/environment.js'
 import type { File } from '../platform/file-system.js'
-import { formatDataFile, loadDataFile, readSuperblocks } from '../storage/data-file.js'
-import { Page } from '../storage/page-format.js'
+import { formatDataFile, loadDataFile, notADatabase, readSuperblocks } from '../storage/data-file.js'
 import type { Superblock } from '../storage/superblock.js'
 import { type FoundLog, openLog } from '../wal/open-log.js'
 import type { Durability, WriteAheadLog } from '../wal/write-ahead-log.js'
@@ -16,6 +15,7 @@ import { recordOwner } from './owners.js'
 import { Replay } from './replay.js'
 import { type RootRecord, readRootRecord } from './root-record.js'
 import { RowReader } from './row-reader.js'
+import { openSharedReader } from './shared-reader.js'
 import { TrxState } from './trx.js'
 import { TrxSystem } from './trx-system.js'
 
@@ -46,6 +46,8 @@ export interface RecoveryOptions extends EngineOptions {
   /** Bytes; default 16 MiB. */
   segmentSize: number | undefined
   onProgress: ((progress: RecoveryProgress) => void) | undefined
+  /** Beside an owner who goes on writing, whom nothing keeps out: shared-reader.ts. Implies readOnly. */
+  shared: boolean
 }
 
 export interface RecoveryProgress {
@@ -60,7 +62,7 @@ export async function openEngine(environment: Environment, options: RecoveryOpti
   if (!fileSystem.exists(path)) createDatabase(environment, options)
   const file = fileSystem.open(path, { readOnly: options.readOnly })
   try {
-    return await recover(environment, options, file)
+    return options.shared ? openSharedReader(environment, options, file) : await recover(environment, options, file)
   } catch (error) {
     file.close()
     throw error
@@ -131,14 +133,14 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
   if (root !== undefined) restoreTransactions(engine, root)
   if (options.readOnly) {
     // The checkpoint alone: what was active in it stays so, and invisible.
-    catalog.load(reader, false)
+    catalog.load(reader, undefined)
     return engine
   }
   // With the tables of unfinished transactions, whose undo needs them; then without.
-  catalog.load(reader, true)
+  catalog.load(reader, 'newest')
   if (system.active.size > 0) {
     await rollBackActive(engine, options)
-    catalog.load(reader, false)
+    catalog.load(reader, undefined)
   }
   const end = await replayLog(engine, found, superblock, options)
   await dropOrphans(engine)
@@ -279,22 +281,6 @@ function logOptions(options: RecoveryOptions, databaseId: Uint8Array, onFailure:
 function parentOf(path: string): string {
   const slash = path.lastIndexOf('/')
   return slash <= 0 ? (slash === 0 ? '/' : '.') : path.slice(0, slash)
-}
-
-function notADatabase(file: File): NextkeyError {
-  const head = Buffer.alloc(8)
-  const ours = [0, Page.Size].some((position) => {
-    file.readSync(head, 0, 8, position)
-    return head.toString('latin1') === 'NEXTKEY1'
-  })
-  if (ours) {
-    return new DamagedError(`neither superblock of ${file.path} is whole: the checksum of both does not match`, {
-      file: file.path,
-      block: 0,
-      what: 'superblocks',
-    })
-  }
-  return new NextkeyError('ERR_NOT_A_DATABASE', `${file.path} is not a nextkey database`, { details: { file: file.path } })
 }
 
 function lostCheckpoint(file: File, used: Superblock, number: CheckpointNumber): DamagedError {

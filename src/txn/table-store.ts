@@ -52,7 +52,7 @@ export class TableStore {
   clustered: BTree
   /** Every index that writers keep up to date: those of the definition, and those being built. */
   indexes: readonly IndexStore[]
-  readonly codec: ValueCodec
+  codec: ValueCodec
   /** Null: keys are given beside the rows. */
   readonly keyPaths: KeyPaths | null
   shape: KeyShape
@@ -99,6 +99,20 @@ export class TableStore {
     this.shape = shapeOf(definition)
     for (const index of indexes) index.shape = indexShapeOf(index.definition, definition.name)
   }
+
+  /** Becomes what the same table is in a later checkpoint. Trees that are the same stay the objects they are. */
+  takeOver(later: TableStore): void {
+    const indexes = later.indexes.map((index) => this.indexes.find((known) => sameTree(known.tree, index.tree)) ?? index)
+    for (const index of this.indexes) if (!indexes.includes(index)) index.dropped = true
+    this.redefine(later.definition, sameTree(this.clustered, later.clustered) ? this.clustered : later.clustered, indexes)
+    this.codec = later.codec
+    this.counter = later.counter
+    this.restartCounter = later.restartCounter
+  }
+}
+
+function sameTree(a: BTree, b: BTree): boolean {
+  return a.tree === b.tree && a.root === b.root
 }
 
 function shapeOf({ key, name }: TableDefinition): KeyShape {

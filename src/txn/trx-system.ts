@@ -38,6 +38,8 @@ export class TrxSystem {
   readonly active: ActiveTransactions = new ActiveTransactions()
   /** Open, in the order they were made. */
   readonly views: OrderedList<ReadView> = new OrderedList()
+  /** Called before a view is made: a reader beside an owner that knows its checkpoint to be gone moves on. */
+  beforeView: (() => void) | undefined
   /** Undo log header of the newest log in history. */
   readonly #historyTail: UndoPointer = { page: NO_PAGE, offset: 0 }
 
@@ -110,6 +112,7 @@ export class TrxSystem {
 
   /** What is committed now, and the transaction's own changes. */
   openView(own: TrxId): ReadView {
+    this.beforeView?.()
     const active: TrxId[] = []
     for (let trx = this.active.oldest; trx !== null; trx = trx.after) if (trx.trxId !== own) active.push(trx.trxId)
     const view = new ReadView(this.oldestActive, this.nextTrxId, active, own, this.nextCommitNumber, this.#clock.now())

@@ -36,6 +36,11 @@ export class UndoSpace {
     this.#partFilled.push(...pages)
   }
 
+  /** In a reader that goes to another checkpoint. */
+  forgetPartFilled(): void {
+    this.#partFilled.length = 0
+  }
+
   /** Begins a transaction's log on a leased page. */
   begin(log: UndoLogState): void {
     const store = this.#store
