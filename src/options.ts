@@ -47,7 +47,10 @@ export interface OpenOptions {
   walDirectory?: string
   /** Shows the newest checkpoint and changes nothing. Default false. */
   readOnly?: boolean
-  /** Opens without the directory lock. Two writers destroy the database; read docs/guarantees.md first. Default false. */
+  /**
+   * Opens without the directory lock. With `readOnly`: beside whoever has it, showing its newest checkpoint, which `db.refresh()` moves on.
+   * Without: two writers destroy the database; read docs/guarantees.md first. Default false.
+   */
   unsafeShared?: boolean
   /** Log bytes after which a checkpoint begins. Default 64 MiB: what recovery has to read at most, more or less. */
   checkpointBytes?: number
