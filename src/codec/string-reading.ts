@@ -110,7 +110,8 @@ function findText(bytes: Uint8Array, start: number, stop: number, limit: number)
 function findChunk(bytes: Uint8Array, start: number, stop: number): boolean {
   const chunk = start >> Text.ChunkShift
   const end = (chunk + 1) << Text.ChunkShift
-  if (stop > end) return false
+  // An empty string may lie at the very end of the bytes, where no chunk is.
+  if (stop > end || stop === start) return false
   const slot = chunk & (Text.Chunks - 1)
   if (chunkNumbers[slot] !== chunk) {
     chunks[slot] = latin1Slice.call(bytes, chunk << Text.ChunkShift, end)

@@ -5,6 +5,7 @@ import { Packr, Unpackr } from 'msgpackr'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { InvalidArgumentError, NextkeyError } from '../../src/base/errors.js'
 import { BinaryCodec, createValueCodec, RowCodec } from '../../src/codec/row-codec.js'
+import { forgetTexts } from '../../src/codec/string-reading.js'
 
 /** A codec that keeps the structures it announces. */
 class Recorder {
@@ -579,6 +580,45 @@ describe('bytes', () => {
     }
   })
 
+  it('are decoded the same among the other rows of a page, wherever in it they lie', () => {
+    const recorder = new Recorder()
+    const slab = new Uint8Array(2 * 16_384).fill(0xc1)
+    const rows = [
+      { id: 1, name: 'Ada', city: 'London'.repeat(6), mood: 'x'.repeat(60), accent: 'é', last: '' },
+      // An empty string alone: at the end of the slab nothing is left to be cut out of a text.
+      { id: 2, last: '' },
+    ]
+    for (const row of rows) {
+      const bytes = recorder.encode(row)
+      const ends = [16_384, 16_383, 16_385, 1024 * 5, 1024 * 5 + 1, 1024 * 5 - 1, slab.length - 1, slab.length]
+      for (let end = 1024 * 9; end < 1024 * 9 + bytes.length; end++) ends.push(end)
+      for (const end of ends) {
+        slab.set(bytes, end - bytes.length)
+        expect(recorder.codec.decodeAmongOthers(slab, end - bytes.length, end)).toStrictEqual(row)
+        forgetTexts()
+      }
+    }
+  })
+
+  it('are decoded among others, one after another, from the texts they share', () => {
+    const recorder = new Recorder()
+    const rows = Array.from({ length: 400 }, (_, id) => ({ id, name: `name ${id}`, empty: '', tail: 'z'.repeat(id % 50) }))
+    const slab = new Uint8Array(2 * 16_384)
+    const places: [start: number, end: number][] = []
+    let end = slab.length
+    for (const row of rows) {
+      const bytes = recorder.encode(row)
+      slab.set(bytes, end - bytes.length)
+      places.push([end - bytes.length, end])
+      end -= bytes.length
+    }
+    for (const order of [places, places.toReversed()]) {
+      const decoded = order.map(([start, stop]) => recorder.codec.decodeAmongOthers(slab, start, stop))
+      expect(order === places ? decoded : decoded.toReversed()).toStrictEqual(rows)
+      forgetTexts()
+    }
+  })
+
   it('that are damaged give an error or a value, never anything else', () => {
     const recorder = new Recorder()
     const rows = [
@@ -589,14 +629,21 @@ describe('bytes', () => {
     const samples = rows.map((row) => recorder.encode(row))
     let values = 0
     let errors = 0
-    const decode = (bytes: Uint8Array, end: number): void => {
+    const attempt = (action: () => unknown): void => {
       try {
-        recorder.codec.decode(bytes, 0, end)
+        action()
         values++
       } catch (error) {
         errors++
         if (!(error instanceof NextkeyError) || error.code !== 'ERR_DAMAGED') throw error
       }
+    }
+    const page = new Uint8Array(16_384)
+    const decode = (bytes: Uint8Array, end: number): void => {
+      attempt(() => recorder.codec.decode(bytes, 0, end))
+      page.set(bytes, page.length - bytes.length)
+      attempt(() => recorder.codec.decodeAmongOthers(page, page.length - bytes.length, page.length - bytes.length + end))
+      forgetTexts()
     }
     for (const sample of samples) {
       for (let at = 0; at < sample.length; at++) {
