@@ -612,9 +612,9 @@ describe('bytes', () => {
       places.push([end - bytes.length, end])
       end -= bytes.length
     }
-    for (const order of [places, places.toReversed()]) {
+    for (const order of [places, [...places].reverse()]) {
       const decoded = order.map(([start, stop]) => recorder.codec.decodeAmongOthers(slab, start, stop))
-      expect(order === places ? decoded : decoded.toReversed()).toStrictEqual(rows)
+      expect(order === places ? decoded : decoded.reverse()).toStrictEqual(rows)
       forgetTexts()
     }
   })
