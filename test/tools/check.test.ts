@@ -50,8 +50,9 @@ test('a block that is damaged on disk is found even if its page is in memory', a
 })
 
 test('writers may go on during a check: nothing false is reported, and page owners are not counted', async () => {
-  await using on = await openTest({ cacheSize: 2 * 2 ** 20, on: 'real' })
-  await fill(on.db, 10_000)
+  // Time stands still, so slices end by the work done in them; and a write, which awaits no disk, fits between two of them.
+  await using on = await openTest({ cacheSize: 2 * 2 ** 20, durability: 'lazy' })
+  await fill(on.db, 70_000, 'lorem ')
   const items = await on.db.table<Item>('items')
   const waiting = await on.db.begin()
   await waiting.update(items, 1, { text: 'held' })
@@ -62,16 +63,16 @@ test('writers may go on during a check: nothing false is reported, and page owne
   })
   let writes = 0
   for (; !over; writes++) {
-    await items.put({ id: (writes * 37) % 12_000, group: `h${writes % 5}`, text: 'changed '.repeat(writes % 300) })
-    if (writes % 3 === 0) await items.delete((writes * 31) % 12_000)
+    await items.put({ id: 1000 + ((writes * 10_037) % 70_000), group: `h${writes % 5}`, text: 'changed '.repeat(writes % 300) })
+    if (writes % 3 === 0) await items.delete(1000 + ((writes * 10_031) % 70_000))
     await on.environment.clock.macrotask()
   }
   const report = await check
+  await waiting.commit()
+  await blocked
   expect(report.problems).toEqual([])
   expect(report.pages).toBeUndefined()
   expect(writes).toBeGreaterThan(3)
-  await waiting.commit()
-  await blocked
 })
 
 test('a check tells how far it is, and ends when it is told to', async () => {
