@@ -1,22 +1,20 @@
 import { crc32 } from '../base/crc32.js'
 import type { PageId } from '../base/ids.js'
 import type { File } from '../platform/file-system.js'
-import { FrameState } from './frame-pool.js'
 import { Page } from './page-format.js'
 import type { Pager } from './pager.js'
 import { SUPERBLOCKS } from './superblock.js'
 
 /**
  * Reads every block that the current map refers to, whether its page is in memory or not, and compares it with the map. Each step is one
- * page, and looks at map and file in one turn. A page that a checkpoint is writing just now is left out: it may not have arrived yet.
+ * page, and looks at map and file in one turn. A block that a checkpoint is writing just now is left out: the page may not have arrived yet.
  */
 export function* checkBlocks(pager: Pager, report: (problem: string) => void, seen: () => void): Generator<void, void, void> {
-  const { map, pool, file } = pager
+  const { map, file } = pager
   const bytes = Buffer.allocUnsafeSlow(Page.Size)
   for (let page = 1 as PageId; page < map.nextPage; page++) {
     const block = map.blockOf(page)
-    const frame = page < pool.frameOf.length ? pool.frameOf[page] : -1
-    if (block === 0 || (frame >= 0 && pool.state[frame] === FrameState.Writing)) continue
+    if (block === 0 || pager.isArriving(block)) continue
     const got = readQuietly(file, bytes, block)
     const what =
       typeof got === 'string'

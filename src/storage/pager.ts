@@ -53,6 +53,8 @@ export class Pager implements PageStore {
   /** Frames frozen by the running checkpoint, in the order it writes them; undefined when none runs. */
   #frozen: Int32Array | undefined
   #frozenAt = 0
+  /** The batch of frozen pages whose asynchronous write is not over. */
+  #underWay: WriteBatch | undefined
   readonly #inline: WriteBatch = new WriteBatch(CLEANING_BATCH)
 
   constructor(file: File, cacheSize: number, blocksInFile: number) {
@@ -202,11 +204,13 @@ export class Pager implements PageStore {
     if (batch.count === 0) return false
     this.#place(batch, true)
     for (let at = 0; at < batch.count; at++) this.pool.state[batch.frames[at]] = FrameState.Writing
+    this.#underWay = batch
     return true
   }
 
   /** The staged batch is on its way through the operating system. */
   wroteFrozen(batch: WriteBatch): void {
+    this.#underWay = undefined
     for (let at = 0; at < batch.count; at++) {
       const frame = batch.frames[at]
       if (this.pool.state[frame] === FrameState.Writing) this.pool.state[frame] = FrameState.Clean
@@ -223,6 +227,14 @@ export class Pager implements PageStore {
 
   get checkpointing(): boolean {
     return this.#frozen !== undefined
+  }
+
+  /** Whether a write that is not over is to fill the block. (Its frame may be dirty again: its state does not tell.) */
+  isArriving(block: BlockNumber): boolean {
+    const batch = this.#underWay
+    if (batch === undefined) return false
+    for (let at = 0; at < batch.count; at++) if (batch.blocks[at] === block) return true
+    return false
   }
 
   // ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────────
