@@ -58,7 +58,7 @@ export class IndexCreation {
     let { nextTrxId } = engine.system
     while (!build.scanned) {
       // Before each slice, the first included: writers get their turn, and, if there are any, as much time as the slice before took.
-      await (engine.checkpoints.overdue(ENOUGH_DEBT) ?? clock.macrotask())
+      await (engine.checkpoints.stepAside() ?? clock.macrotask())
       const isBusy = engine.system.nextTrxId !== nextTrxId
       nextTrxId = engine.system.nextTrxId
       if (isBusy && rest > 0) await new Promise<void>((resolve) => clock.setTimer(rest, resolve, true))
@@ -120,9 +120,6 @@ export class IndexCreation {
     mustGoOn(this.#work.signal)
   }
 }
-
-/** A build waits for a running checkpoint from here on, well before its writers would have to. */
-const ENOUGH_DEBT = 0.5
 
 /** A slice of work between two turns of the event loop. */
 const SLICE_MS = 2

@@ -44,6 +44,8 @@ export class BlockAllocator {
   #keptByPin: Int32Array = new Int32Array(0)
   #keptCount = 0
 
+  /** Blocks that the running checkpoint, or the last one, has replaced by others: they come free when it is complete. */
+  replacedByFrozen = 0
   /** Length of the run that the last `allocate` returned. */
   runLength = 0
 
@@ -124,12 +126,14 @@ export class BlockAllocator {
   /** The frozen map replaced the block by another: B2 holds for it although the freeze has passed. */
   freeFromFrozen(block: BlockNumber): void {
     this.#freedBeforeFreeze.push(block)
+    this.replacedByFrozen++
   }
 
   /** A checkpoint freezes the map: all young blocks are in it now. */
   freeze(): void {
     assert(this.#freedBeforeFreeze.length === 0, 'a freeze while the checkpoint before is not complete')
     this.#young.fill(0)
+    this.replacedByFrozen = 0
     const empty = this.#freedBeforeFreeze
     this.#freedBeforeFreeze = this.#freed
     this.#freed = empty

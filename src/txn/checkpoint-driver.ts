@@ -11,7 +11,8 @@ import { TrxState } from './trx.js'
  * When checkpoints begin, what of the transaction system they hold, and who drives them.
  *
  * One begins after so many log bytes, after so much time, or when blocks that only older maps hold are a third as many as pages.
- * It runs from the event loop; at twice these bounds asynchronous operations wait for it, and synchronous ones drive it (D1).
+ * It runs from the event loop; at twice these bounds, not counting what it replaces itself, asynchronous
+ * operations wait for it, and synchronous ones drive it (D1).
  */
 export class CheckpointDriver {
   readonly #engine: Engine
@@ -119,29 +120,42 @@ export class CheckpointDriver {
   payDebts(): void {
     const { wal } = this.#engine
     if (wal === undefined || this.#stopped || this.#run !== undefined || this.#engine.failure !== undefined) return
-    if (this.#debt() > 1) this.begin(this.#logEffects()).start()
+    if (this.#debt(0) > 1) this.begin(this.#logEffects()).start()
     else if (this.#cancelTimer === undefined && wal.end > this.#frozenAt) this.#arm()
   }
 
   /**
    * A promise for the running checkpoint, if work outruns it: asynchronous operations wait for it, so that log and file keep their
-   * bounds and the event loop its turns. Long background work steps aside at a lower `limit`, so that others need not.
+   * bounds and the event loop its turns.
    */
-  overdue(limit: number = OVERDUE): Promise<void> | undefined {
-    return this.#run !== undefined && this.#debt() > limit ? this.#run.done.catch(() => {}) : undefined
+  overdue(): Promise<void> | undefined {
+    return this.#isOutrun() ? this.#run?.done.catch(() => {}) : undefined
+  }
+
+  /** The same for long background work, which steps aside well before others must wait. */
+  stepAside(): Promise<void> | undefined {
+    return this.#run !== undefined && this.#debt(0) > ENOUGH ? this.#run.done.catch(() => {}) : undefined
   }
 
   /** The same for synchronous operations, which cannot wait: they drive the checkpoint themselves. */
   advanceIfOverdue(): void {
-    if (this.#run !== undefined && this.#debt() > OVERDUE) this.#run.advanceSync(1)
+    if (this.#isOutrun()) this.#run?.advanceSync(1)
   }
 
-  /** How far log and file are from the last checkpoint: 1, another is due; 2, it should be over. */
-  #debt(): number {
+  /**
+   * Whether others have written more than they should while the checkpoint runs. The blocks that it has replaced itself do not count: if nearly
+   * every page was dirty, they alone are as many as there are pages, and nobody could do anything about it by waiting.
+   */
+  #isOutrun(): boolean {
+    return this.#run !== undefined && this.#debt(this.#engine.pager.allocator.replacedByFrozen) > OVERDUE
+  }
+
+  /** How far log and file are from the last checkpoint: 1, another is due; 2, it should be over. `excused`: blocks not to be counted. */
+  #debt(excused: number): number {
     const { options, pager } = this.#engine
     // Blocks beside the one that each page needs: older maps hold them until a checkpoint is complete.
     // Those that a backup pins come free by its progress, not by a checkpoint.
-    const excess = pager.allocator.usedCount - pager.allocator.keptByPin - pager.map.pageCount - LEAST_EXCESS
+    const excess = pager.allocator.usedCount - pager.allocator.keptByPin - pager.map.pageCount - LEAST_EXCESS - excused
     return Math.max(this.logBytes / options.checkpointBytes, (excess * 3) / (pager.map.pageCount + 1))
   }
 
@@ -252,3 +266,5 @@ const LEAST_TOTAL = 256
 const PAGES_MOVED = 512
 /** Debt at which a running checkpoint should be over. */
 const OVERDUE = 2
+/** Debt at which long background work leaves it alone. */
+const ENOUGH = 0.5

@@ -202,7 +202,8 @@ class NextkeyTransaction implements StoreTransaction {
     } catch (error) {
       if (error instanceof StoreAbort && error.reason === 'timeout') {
         if (this.#options.lockWaitTimeout === undefined) throw error.cause
-        await this.#tx.rollback()
+        // A crash may come first.
+        await answerOf(this.#incarnation, () => this.#tx.rollback())
       }
       throw error
     }
