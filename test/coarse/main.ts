@@ -1,5 +1,5 @@
 /**
- * `tsx test/coarse/main.ts [options]`: random statements, transactions, schema changes, LOCK TABLES and freezes, against each other, on a
+ * `npm run coarse -- [options]`: random statements, transactions, schema changes, LOCK TABLES and freezes, against each other, on a
  * simulated machine on which a seed decides everything.
  */
 import { parseArgs } from 'node:util'

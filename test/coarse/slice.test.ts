@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { runRound } from './round.js'
 
-/** A slice of `tsx test/coarse/main.ts`: see there. */
+/** A slice of `npm run coarse`: see there. */
 
 describe('row changes, schema changes, LOCK TABLES and freezes against each other', () => {
   it('leave nobody waiting, nothing locked, and everything in agreement', async () => {

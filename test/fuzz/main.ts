@@ -2,13 +2,19 @@ import { parseArgs } from 'node:util'
 import { invariants } from '../../src/base/assert.js'
 import { FuzzFailure, fuzz } from './run.js'
 
-/**
- * Damaged databases from the command line: one after another, from `--from` on, until there were so many or so many seconds are over; or one,
- * again exactly as it was.
- *
- *   npm run fuzz -- [--count N] [--for SECONDS] [--from SEED]
- *   npm run fuzz -- --seed SEED
- */
+const HELP = `Damages databases, in one to three places of data, page map, superblocks and log, and opens, checks, reads and repairs each: what is
+read was there, or a typed error names the place; nothing hangs, and memory keeps in proportion.
+
+  npm run fuzz -- [options]
+
+  --for SECONDS   how long (without it and without --count: until something is found)
+  --count N       until so many databases were damaged
+  --from SEED     the first seed (default 0); the next ones follow
+  --seed SEED     this one alone, exactly as it was: what a failure tells you to do
+  --help          this text
+
+Exit code: 0 when all is as it should be, 1 when it is not.`
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
@@ -16,8 +22,13 @@ async function main(): Promise<number> {
       from: { type: 'string', default: '0' },
       count: { type: 'string', default: 'Infinity' },
       for: { type: 'string', default: 'Infinity' },
+      help: { type: 'boolean', default: false },
     },
   })
+  if (values.help) {
+    console.log(HELP)
+    return 0
+  }
   invariants.enabled = true
   process.removeAllListeners('warning')
   const count = values.seed === undefined ? Number(values.count) : 1

@@ -1,8 +1,25 @@
 import { parseArgs } from 'node:util'
 import { share } from './sharing.js'
 
-/** `npx tsx test/sharing/main.ts [--for seconds] [--readers n] [--seed n]`. Ends with an error if a reader saw anything wrong. */
+const HELP = `Readers in other processes beside an owner that moves money between accounts and makes checkpoints as fast as it can: every state
+they see must have the same sum, and nothing of a transaction that is never committed.
+
+  npm run sharing -- [options]
+
+  --for SECONDS   how long (default 60)
+  --readers N     how many processes read (default 3)
+  --seed N        of what the owner does (default 1); what the processes make of it is not repeatable
+  --help          this text
+
+Exit code: 0 with a table of what each process did; otherwise it ends with what a reader saw that is wrong.`
+
 const { values } = parseArgs({
-  options: { for: { type: 'string', default: '60' }, readers: { type: 'string', default: '3' }, seed: { type: 'string', default: '1' } },
+  options: {
+    for: { type: 'string', default: '60' },
+    readers: { type: 'string', default: '3' },
+    seed: { type: 'string', default: '1' },
+    help: { type: 'boolean', default: false },
+  },
 })
-console.table(await share({ seed: Number(values.seed), seconds: Number(values.for), readers: Number(values.readers) }))
+if (values.help) console.log(HELP)
+else console.table(await share({ seed: Number(values.seed), seconds: Number(values.for), readers: Number(values.readers) }))
