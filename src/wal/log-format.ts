@@ -92,12 +92,16 @@ export const enum Fragment {
   Last = 3,
 }
 
-/** What a header says. Two segments are the same one exactly if sequence and epoch are equal. */
-export interface SegmentHeader {
-  /** 0: an unused spare; all other fields but `length` are meaningless. */
+/** Two segments are the same one exactly if both are equal. */
+export interface SegmentIdentity {
+  /** 0: an unused spare. */
   readonly sequence: number
   /** 8 bytes as 16 hexadecimal digits. */
   readonly epoch: string
+}
+
+/** What a header says; of an unused spare, all fields but `length` are meaningless. */
+export interface SegmentHeader extends SegmentIdentity {
   readonly first: LogPosition
   /** Bytes in the body. */
   readonly length: number
@@ -111,8 +115,8 @@ export const NO_EPOCH = '0000000000000000'
 const MAGIC = Buffer.from('nextkeyL', 'latin1')
 
 /** The checksum seed of the body's first byte (RULE 1). */
-export function seedOf(header: SegmentHeader): number {
-  return (Number.parseInt(header.epoch.slice(0, 8), 16) + Math.imul(header.sequence % 0x1_0000_0000, 0x9e37_79b1)) >>> 0
+export function seedOf({ epoch, sequence }: SegmentIdentity): number {
+  return (Number.parseInt(epoch.slice(0, 8), 16) + Math.imul(sequence % 0x1_0000_0000, 0x9e37_79b1)) >>> 0
 }
 
 /** Where a frame of `payloadLength` bytes at `offset` ends, in a body of `bodyLength` bytes. */

@@ -1,11 +1,10 @@
 import { assert } from '../base/assert.js'
-import { crc32 } from '../base/crc32.js'
 import { DamagedError } from '../base/errors.js'
 import type { LogPosition } from '../base/ids.js'
-import type { File, FileSystem } from '../platform/file-system.js'
-import { translatingErrors } from './failure.js'
-import { Fragment, Frame, frameEnd, Header, seedOf } from './log-format.js'
+import type { FileSystem } from '../platform/file-system.js'
+import { Fragment, Frame, frameEnd, Header } from './log-format.js'
 import type { FoundSegment } from './segment-chain.js'
+import { SegmentWindow } from './segment-window.js'
 
 /**
  * Reads the groups of a log in order, and tells its tail from damage.
@@ -49,7 +48,7 @@ export class LogReader {
     this.#index = chain.filter((segment) => segment.header.first <= from).length - 1
     assert(this.#index >= 0, 'reading begins within the log')
     this.#window = this.#newWindow()
-    this.#window.enter(this.#segment)
+    this.#window.enter(this.#segment.path, this.#segment.header)
     this.bytes = this.#window.bytes
     this.#offset = from - this.#segment.header.first
     this.position = from
@@ -116,7 +115,7 @@ export class LogReader {
     const { epoch } = this.#segment.header
     this.#index++
     this.#offset = 0
-    this.#window.enter(this.#segment)
+    this.#window.enter(this.#segment.path, this.#segment.header)
     if (this.#segment.header.epoch !== epoch) this.#prove(this.#segment.header.first)
     return true
   }
@@ -193,7 +192,7 @@ export class LogReader {
         const segment = this.#chain[index]
         const { first, length } = segment.header
         if (segment.header.epoch !== epoch) return `${segment.path} was begun by a recovery that had read up to ${first}`
-        window.enter(segment)
+        window.enter(segment.path, segment.header)
         const from = index === this.#index ? this.#offset + Frame.Alignment : 0
         for (
           let offset = window.skipZeros(from);
@@ -213,97 +212,3 @@ export class LogReader {
 }
 
 const WINDOW_SIZE = 1_048_576
-const LARGEST_FRAME: number = Frame.HeaderSize + Frame.MaximumPayload
-
-/** A view of one segment's body that can judge the frame at any offset. */
-class SegmentWindow {
-  readonly bytes: Uint8Array
-  // The frame that `load` found valid; `payload` is where its payload lies in `bytes`.
-  length = 0
-  lag = 0
-  kind = 0
-  fragment: Fragment = Fragment.Full
-  payload = 0
-
-  readonly #fileSystem: FileSystem
-  readonly #view: DataView
-  readonly #words: Int32Array
-  #file: File | undefined
-  #seed = 0
-  /** The window shows [#from, #to) of the body. */
-  #from = 0
-  #to = 0
-
-  /** `size` is that of the largest frame at least, or that of the largest body. */
-  constructor(fileSystem: FileSystem, size: number) {
-    this.#fileSystem = fileSystem
-    this.bytes = new Uint8Array(size)
-    this.#view = new DataView(this.bytes.buffer)
-    this.#words = new Int32Array(this.bytes.buffer, 0, size >> 2)
-  }
-
-  enter(segment: FoundSegment): void {
-    this.leave()
-    this.#file = translatingErrors(`open ${segment.path}`, () => this.#fileSystem.open(segment.path, { readOnly: true }))
-    this.#seed = seedOf(segment.header)
-    this.#from = this.#to = 0
-  }
-
-  leave(): void {
-    this.#file?.close()
-    this.#file = undefined
-  }
-
-  /** Reads the frame at `offset`, which must end by `limit`. Returns what is wrong with it, or undefined. */
-  load(offset: number, limit: number): string | undefined {
-    if (limit - offset < Frame.MinimumSize) return 'there is no room for a frame'
-    const at = this.#show(offset)
-    if (this.#to - offset < Frame.MinimumSize) return 'the file ends'
-    const length = this.#view.getUint32(at + Frame.Length, true)
-    if (length === 0 || length > Frame.MaximumPayload || length > Math.min(limit, this.#to) - offset - Frame.HeaderSize)
-      return `the length ${length} of a frame is impossible`
-    const fragment = this.bytes[at + Frame.Fragment]
-    if (fragment > Fragment.Last) return `the fragment type ${fragment} is unknown`
-    const checksum = crc32(this.bytes, at + Frame.Length, at + Frame.HeaderSize + length, (this.#seed + offset) >>> 0)
-    if (checksum !== this.#view.getUint32(at + Frame.Checksum, true)) return 'the checksum of a frame does not match'
-    this.length = length
-    this.lag = this.#lag(at)
-    this.kind = this.bytes[at + Frame.Kind]
-    this.fragment = fragment
-    this.payload = at + Frame.HeaderSize
-    return undefined
-  }
-
-  /** Whether what lies at `offset`, if it is a frame, claims a lag below `distance`: cheap to say no. */
-  mayProve(offset: number, distance: number): boolean {
-    return this.#lag(this.#show(offset)) < distance
-  }
-
-  /** The first place from `offset` on where a frame may be, as far as the window shows: no frame is of length 0, and unused space is zeros. */
-  skipZeros(offset: number): number {
-    const words = this.#words
-    const at = this.#show(offset)
-    const end = (this.#to - this.#from) >> 2
-    const first = (at + Frame.Length) >> 2
-    let word = first
-    while (word < end && words[word] === 0) word++
-    return offset + ((word - first) << 2)
-  }
-
-  #lag(at: number): number {
-    return this.#view.getUint32(at + Frame.Lag, true)
-  }
-
-  /** Makes the window show the largest frame there may be at `offset`, and returns where that is in `bytes`. */
-  #show(offset: number): number {
-    const reachesEnd = this.#to - this.#from < this.bytes.length
-    if (offset < this.#from || this.#to === this.#from || (offset + LARGEST_FRAME > this.#to && !reachesEnd)) {
-      const file = this.#file
-      assert(file !== undefined, 'a window shows a segment')
-      const count = translatingErrors(`read ${file.path}`, () => file.readSync(this.bytes, 0, this.bytes.length, Header.BlockSize + offset))
-      this.#from = offset
-      this.#to = offset + count
-    }
-    return offset - this.#from
-  }
-}

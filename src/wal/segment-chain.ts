@@ -1,7 +1,8 @@
 import { DamagedError, NextkeyError } from '../base/errors.js'
 import type { FileSystem } from '../platform/file-system.js'
-import { decodeHeader, Header, LOG_FORMAT_VERSION, type SegmentHeader } from './log-format.js'
+import { decodeHeader, Frame, Header, LOG_FORMAT_VERSION, type SegmentHeader } from './log-format.js'
 import { STAGED_SUFFIX } from './segment-supply.js'
+import { LARGEST_FRAME, SegmentWindow } from './segment-window.js'
 
 /** A segment file found on opening. */
 export interface FoundSegment {
@@ -33,6 +34,11 @@ export interface FoundFiles {
  * Sequences grow with every header ever written, so the newest header is the end of the log, and the log is what one
  * reaches from there by going from predecessor to predecessor. A segment one does not reach that way was released, or belongs to
  * the end of an epoch that a recovery cut off when it began the next one.
+ *
+ * A header in the middle of the log that is lost leaves a gap; that of the newest segment would leave a shorter log and no gap, if the file
+ * holds an older header now, as after a write that never reached the disk. But no frame is written before its segment's header
+ * is durable (segment-supply.ts, RULE 3), and a frame is valid under one header alone: a file whose body begins with a frame of the
+ * segment that would come next has lost its header, whether it seems to be within the chain or not.
  */
 export function findSegments(
   fileSystem: FileSystem,
@@ -40,33 +46,65 @@ export function findSegments(
   databaseId: Uint8Array,
   onDamage: (damage: DamagedError) => void = refuse,
 ): FoundFiles {
-  const found = new Map<string, FoundSegment>()
-  const neverUsed: string[] = []
-  let nextNumber = 1
-  let newest: FoundSegment | undefined
-  for (const name of fileSystem.exists(directory) ? fileSystem.list(directory) : []) {
-    const match = /^(\d+)(\.log|\.new)$/.exec(name)
-    if (match === null) continue
-    nextNumber = Math.max(nextNumber, Number(match[1]) + 1)
-    const path = `${directory}/${name}`
-    const segment = match[2] === STAGED_SUFFIX ? 'never used' : readHeader(fileSystem, path, databaseId, onDamage)
-    if (segment === undefined) continue
-    if (segment === 'never used' || segment.header.sequence === 0) neverUsed.push(path)
-    else {
-      const key = keyOf(segment.header.sequence, segment.header.epoch)
-      const twin = found.get(key)
-      if (twin !== undefined) onDamage(damage(path, `is the same segment as ${twin.path}: one of them is a copy, move it away`))
-      found.set(key, segment)
-      if (newest === undefined || segment.header.sequence > newest.header.sequence) newest = segment
-    }
-  }
+  const { found, spares, staged, newest, nextNumber } = readHeaders(fileSystem, directory, databaseId, onDamage)
   const chain = follow(newest, found, onDamage)
   const missing = chain.length > 0 && chain[0].header.predecessorSequence > 0 ? predecessorOf(chain[0].header) : undefined
   const inChain = new Set(chain)
   const stale = [...found.values()].filter((segment) => !inChain.has(segment))
+  if (newest !== undefined) {
+    for (const segment of [...found.values(), ...spares]) {
+      if (!continues(fileSystem, segment, newest)) continue
+      // Who looks on while the owner writes may have read the header a moment too early.
+      const now = readHeader(fileSystem, segment.path, databaseId, onDamage)
+      if (now === undefined || now.header.sequence <= newest.header.sequence)
+        onDamage(damage(segment.path, `holds log that comes after ${newest.path}, under the header of an earlier use`))
+    }
+  }
+  const neverUsed = [...staged, ...spares.map(({ path }) => path)]
   const ends = [...found.values()].sort((a, b) => b.header.sequence - a.header.sequence)
   const chains = onDamage === refuse || newest === undefined ? [] : ends.map((end) => follow(end, found, onDamage))
   return { chain, chains, missing, stale, neverUsed, highestSequence: newest?.header.sequence ?? 0, nextNumber }
+}
+
+interface FoundHeaders {
+  /** By `keyOf`. */
+  readonly found: Map<string, FoundSegment>
+  readonly spares: FoundSegment[]
+  /** Files still being zeroed when the process ended. */
+  readonly staged: string[]
+  newest: FoundSegment | undefined
+  nextNumber: number
+}
+
+function readHeaders(
+  fileSystem: FileSystem,
+  directory: string,
+  databaseId: Uint8Array,
+  onDamage: (damage: DamagedError) => void,
+): FoundHeaders {
+  const headers: FoundHeaders = { found: new Map(), spares: [], staged: [], newest: undefined, nextNumber: 1 }
+  for (const name of fileSystem.exists(directory) ? fileSystem.list(directory) : []) {
+    const match = /^(\d+)(\.log|\.new)$/.exec(name)
+    if (match === null) continue
+    headers.nextNumber = Math.max(headers.nextNumber, Number(match[1]) + 1)
+    const path = `${directory}/${name}`
+    if (match[2] === STAGED_SUFFIX) {
+      headers.staged.push(path)
+      continue
+    }
+    const segment = readHeader(fileSystem, path, databaseId, onDamage)
+    if (segment === undefined) continue
+    const { sequence, epoch } = segment.header
+    if (sequence === 0) {
+      headers.spares.push(segment)
+      continue
+    }
+    const twin = headers.found.get(keyOf(sequence, epoch))
+    if (twin !== undefined) onDamage(damage(path, `is the same segment as ${twin.path}: one of them is a copy, move it away`))
+    headers.found.set(keyOf(sequence, epoch), segment)
+    if (headers.newest === undefined || sequence > headers.newest.header.sequence) headers.newest = segment
+  }
+  return headers
 }
 
 function follow(
@@ -126,6 +164,20 @@ function readHeader(
     return { path, size, header }
   } finally {
     file.close()
+  }
+}
+
+/** Whether the body of the file begins with a frame of the segment that comes after `newest`. */
+function continues(fileSystem: FileSystem, { path, size }: FoundSegment, newest: FoundSegment): boolean {
+  const { epoch, sequence } = newest.header
+  const length = size - Header.BlockSize
+  if (length < Frame.MinimumSize) return false
+  const window = new SegmentWindow(fileSystem, Math.min(LARGEST_FRAME, length))
+  window.enter(path, { epoch, sequence: sequence + 1 })
+  try {
+    return window.load(0, length) === undefined
+  } finally {
+    window.leave()
   }
 }
 

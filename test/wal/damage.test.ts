@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import type { NextkeyError } from '../../src/base/errors.js'
 import type { LogPosition } from '../../src/base/ids.js'
+import { encodeHeader, NO_EPOCH } from '../../src/wal/log-format.js'
 import { openLog } from '../../src/wal/open-log.js'
 import { Prng } from '../support/seeded.js'
 import type { SimulatedDisk } from '../support/simulated-disk.js'
@@ -9,6 +10,7 @@ import {
   append,
   appendGroup,
   codeOf,
+  DATABASE_ID,
   DIRECTORY,
   groupBytes,
   newLog,
@@ -21,6 +23,7 @@ import {
 } from './support.js'
 
 const BLOCK = 4096
+const EMPTY_HEADER = { sequence: 0, epoch: NO_EPOCH, first: 0 as LogPosition, predecessorSequence: 0, predecessorEpoch: NO_EPOCH }
 
 function fileOf(number: number): string {
   return `${DIRECTORY}/${number}.log`
@@ -267,6 +270,38 @@ describe('segments', () => {
       // Only the newest can go unnoticed, if nothing was ever in it.
       if (path === paths.at(-1)) expect(readAll(left, from).groups).toHaveLength(90)
       else expect(codeOf(() => readAll(left, from))).toBe('ERR_LOG_DAMAGED')
+    }
+  })
+
+  it('that hold the end of the log under the header of an earlier use are damage', () => {
+    const env = world()
+    const log = newLog(env)
+    const lives = new Map<string, Buffer[]>()
+    let reused: Buffer[] = []
+    for (let index = 0; reused.length < 2; index++) {
+      const end = appendGroup(log, index, 3000)
+      log.syncNow()
+      log.release(Math.max(0, end - 16_384) as LogPosition)
+      const path = segmentPaths(env).at(-1) as string
+      const image = readBytes(env.fileSystem, path)
+      // A header alone is no log yet.
+      if (image.readUInt32LE(BLOCK + 4) === 0) continue
+      const headers = lives.get(path) ?? []
+      if (headers.at(-1)?.readUInt32LE(32) !== image.readUInt32LE(32)) headers.push(image.subarray(0, BLOCK))
+      lives.set(path, headers)
+      reused = headers
+    }
+    const last = segmentPaths(env).at(-1) as string
+    const unused = Buffer.alloc(BLOCK)
+    encodeHeader(unused, { ...EMPTY_HEADER, length: 8192 }, DATABASE_ID)
+    for (const old of [reused[0] as Buffer, unused]) {
+      const error = errorOf(() =>
+        openLog(
+          damaged(env.fileSystem, last, (bytes) => bytes.set(old)),
+          options(),
+        ),
+      )
+      expect([error.code, error.message.includes('under the header of an earlier use')]).toEqual(['ERR_LOG_DAMAGED', true])
     }
   })
 
