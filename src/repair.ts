@@ -7,7 +7,7 @@ import type { OpenOptions } from './options.js'
 import type { Environment } from './platform/environment.js'
 import type { File } from './platform/file-system.js'
 import { type LostTable, RepairTarget } from './repair-target.js'
-import { readSuperblocks } from './storage/data-file.js'
+import { BY_WITNESS, lostCheckpoint, newerThan, readSuperblocks } from './storage/data-file.js'
 import { SalvagedPages } from './storage/salvaged-pages.js'
 import type { Superblock } from './storage/superblock.js'
 import { mustKnow } from './table-options.js'
@@ -206,6 +206,10 @@ function superblocksOf(file: File, path: string, losses: Losses): Superblock[] {
     losses.structure.push(
       `the superblock in block ${(superblocks[0].checkpoint + 1) & 1} cannot be read; it is that of the checkpoint before, or after, checkpoint ${superblocks[0].checkpoint}`,
     )
+  else {
+    const lost = newerThan(file, superblocks[0])
+    if (lost !== undefined) losses.structure.push(lostCheckpoint(file, superblocks[0], lost, BY_WITNESS).message)
+  }
   return superblocks
 }
 

@@ -3,7 +3,7 @@ import type { Effect } from './background-run.js'
 import { Page } from './page-format.js'
 import { CHUNK_ENTRIES } from './page-map.js'
 import type { Pager } from './pager.js'
-import { encodeSuperblock, type MapReference } from './superblock.js'
+import { encodeSuperblock, encodeWitness, type MapReference, Witness } from './superblock.js'
 import { WriteBatch } from './write-batch.js'
 
 /**
@@ -11,7 +11,7 @@ import { WriteBatch } from './write-batch.js'
  *
  * C1. The freeze is one synchronous step, at one log position P. What the checkpoint writes is what was there then.
  * C2. Order, whatever the durability level: pages and map → sync → log synced through P → superblock → sync → the log says
- *     "checkpoint complete", durably → blocks and log segments are released.
+ *     "checkpoint complete", durably → the superblock before bears witness to it → blocks and log segments are released.
  * C3. Anything that fails poisons the pager: a sync is never tried again, a superblock never written after it.
  * C4. Pages are written asynchronously in batches of 1 MiB from staging buffers, one in flight; the superblock is written
  *     synchronously: a late asynchronous write of an old superblock over a newer one could never be told from damage.
@@ -96,6 +96,8 @@ export class Checkpointer {
     pager.file.writeSync(superblock, 0, Page.Size, (number & 1) * Page.Size)
     yield new SyncFile(pager)
     yield info.markComplete(number)
+    const before = ((number - 1) & 1) * Page.Size
+    pager.file.writeSync(encodeWitness(this.identity.databaseId, number), 0, Witness.Size, before + Witness.Offset)
     pager.completeCheckpoint(number)
     this.#trimFile()
     info.completed(number)

@@ -7,7 +7,7 @@ import { Checkpointer, type DatabaseIdentity } from './checkpoint.js'
 import { Page } from './page-format.js'
 import { CHUNK_ENTRIES, type PageMap } from './page-map.js'
 import { Pager } from './pager.js'
-import { decodeSuperblock, encodeSuperblock, type MapReference, type Superblock } from './superblock.js'
+import { decodeSuperblock, decodeWitness, encodeSuperblock, type MapReference, SUPERBLOCKS, type Superblock } from './superblock.js'
 
 /** The data file's beginnings: making an empty one, reading its superblocks, loading its page map. */
 
@@ -30,7 +30,7 @@ export function formatDataFile(file: File, identity: DatabaseIdentity): void {
 /** The valid superblocks, newest first: none, one or two. Throws ERR_FORMAT_VERSION for one this version cannot read. */
 export function readSuperblocks(file: File): Superblock[] {
   const found: Superblock[] = []
-  for (let slot = 0; slot < 2; slot++) {
+  for (let slot = 0; slot < SUPERBLOCKS; slot++) {
     const bytes = Buffer.alloc(Page.Size)
     if (file.readSync(bytes, 0, Page.Size, slot * Page.Size) < Page.Size) continue
     const superblock = decodeSuperblock(bytes)
@@ -38,6 +38,34 @@ export function readSuperblocks(file: File): Superblock[] {
     if (superblock !== undefined && (superblock.checkpoint & 1) === slot) found.push(superblock)
   }
   return found.sort((a, b) => b.checkpoint - a.checkpoint)
+}
+
+/** Raises ERR_DAMAGED if a superblock bears witness to a checkpoint newer than all that can be read: what this one leads to may be gone. */
+export function mustBeNewest(file: File, newest: Superblock): void {
+  const lost = newerThan(file, newest)
+  if (lost !== undefined) throw lostCheckpoint(file, newest, lost, BY_WITNESS)
+}
+
+/** The checkpoint that a superblock bears witness to, if it is newer than this one. */
+export function newerThan(file: File, newest: Superblock): CheckpointNumber | undefined {
+  if (newest.sealed === true) return undefined
+  for (let slot = 0; slot < SUPERBLOCKS; slot++) {
+    const bytes = Buffer.alloc(Page.Size)
+    if (file.readSync(bytes, 0, Page.Size, slot * Page.Size) < Page.Size) continue
+    const witnessed = decodeWitness(bytes, newest.databaseId)
+    if (witnessed > newest.checkpoint && (witnessed & 1) !== slot) return witnessed
+  }
+  return undefined
+}
+
+export const BY_WITNESS = 'the superblock before it'
+
+/** The newest superblock that can be read is not the newest that was complete. */
+export function lostCheckpoint(file: File, used: Superblock, lost: CheckpointNumber, witness: string): DamagedError {
+  return new DamagedError(
+    `the superblock of checkpoint ${lost} in ${file.path} is damaged: ${witness} says that the checkpoint was complete, but the newest whole superblock is of checkpoint ${used.checkpoint}`,
+    { file: file.path, block: lost & 1, what: 'superblock', checkpoint: lost },
+  )
 }
 
 /**

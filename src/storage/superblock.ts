@@ -21,8 +21,13 @@ import { Page } from './page-format.js'
  *       62    2  flags: 1 = sealed
  *       64   16  owner token: who wrote this (D15)
  *       80    8  for each map directory block: block number, checksum
- *     16380   4  CRC-32 of everything before
+ *    15360  512  witness, a sector of its own: 8 checkpoint number, 4 CRC-32 of database id and number, zeros
+ *    16380    4  CRC-32 of everything before but the witness
  * 8-byte numbers are stored as two 32-bit halves, low first; all fields little-endian.
+ *
+ * When checkpoint n is complete, the superblock before it gets its number as a witness: if superblock n rots, and with it the end of the log, which
+ * says the same, this one still knows that it is not the newest. The write may be lost; no one relies on it for more than
+ * noticing damage. It goes to a sector that holds nothing else, so tearing it harms nothing.
  *
  * A *sealed* superblock is that of a copy (backup): everything it leads to was on disk before it was written, and what it holds is
  * complete without any log. A file whose newest superblock is sealed needs no log to be opened.
@@ -48,7 +53,12 @@ export interface MapReference {
 export const FORMAT_VERSION = 1
 export const SUPERBLOCKS = 2
 /** Map directory blocks that fit. */
-export const MAX_DIRECTORY: number = ((Page.Size - 4 - 80) / 8) | 0
+export const MAX_DIRECTORY: number = ((15_360 - 80) / 8) | 0
+
+export const enum Witness {
+  Offset = 15_360,
+  Size = 512,
+}
 
 const SEALED = 1
 const MAGIC = Buffer.from('NEXTKEY1', 'latin1')
@@ -73,14 +83,14 @@ export function encodeSuperblock(block: Superblock): Buffer {
     out.writeInt32LE(checksum | 0, at + 4)
     at += 8
   }
-  out.writeUInt32LE(crc32(out, 0, Page.Size - 4, 0), Page.Size - 4)
+  out.writeUInt32LE(checksumOf(out), Page.Size - 4)
   return out
 }
 
 /** The superblock in these bytes; undefined if they are not a whole one. Throws for a format this version cannot read. */
 export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
   if (bytes.length < Page.Size || !bytes.subarray(0, 8).equals(MAGIC)) return undefined
-  if (bytes.readUInt32LE(Page.Size - 4) !== crc32(bytes, 0, Page.Size - 4, 0)) return undefined
+  if (bytes.readUInt32LE(Page.Size - 4) !== checksumOf(bytes)) return undefined
   const version = bytes.readUInt32LE(8)
   if (version !== FORMAT_VERSION) {
     throw new NextkeyError(
@@ -107,6 +117,28 @@ export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
     sealed: (bytes.readUInt16LE(62) & SEALED) !== 0,
     directory,
   }
+}
+
+/** The sector that says in superblock n − 1 that checkpoint n is complete. */
+export function encodeWitness(databaseId: Uint8Array, checkpoint: CheckpointNumber): Buffer {
+  const sector = Buffer.alloc(Witness.Size)
+  writeU53(sector, checkpoint, 0)
+  sector.writeUInt32LE(witnessChecksum(sector, 0, databaseId), 8)
+  return sector
+}
+
+/** Which checkpoint the witness in the bytes of a superblock speaks of; 0 if there is none that belongs to this database. */
+export function decodeWitness(bytes: Buffer, databaseId: Uint8Array): CheckpointNumber {
+  const whole = bytes.readUInt32LE(Witness.Offset + 8) === witnessChecksum(bytes, Witness.Offset, databaseId)
+  return (whole ? readU53(bytes, Witness.Offset) : 0) as CheckpointNumber
+}
+
+function witnessChecksum(bytes: Buffer, at: number, databaseId: Uint8Array): number {
+  return crc32(bytes, at, at + 8, crc32(databaseId, 0, databaseId.length, 0))
+}
+
+function checksumOf(superblock: Buffer): number {
+  return crc32(superblock, Witness.Offset + Witness.Size, Page.Size - 4, crc32(superblock, 0, Witness.Offset, 0))
 }
 
 function writeU53(out: Buffer, value: number, at: number): void {

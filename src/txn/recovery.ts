@@ -3,7 +3,7 @@ import { DamagedError, NextkeyError } from '../base/errors.js'
 import { type CheckpointNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
 import type { Environment } from '../platform/environment.js'
 import type { File } from '../platform/file-system.js'
-import { formatDataFile, loadDataFile, notADatabase, readSuperblocks } from '../storage/data-file.js'
+import { formatDataFile, loadDataFile, lostCheckpoint, mustBeNewest, notADatabase, readSuperblocks } from '../storage/data-file.js'
 import type { Superblock } from '../storage/superblock.js'
 import { type FoundLog, openLog } from '../wal/open-log.js'
 import type { Durability, WriteAheadLog } from '../wal/write-ahead-log.js'
@@ -30,7 +30,7 @@ import { TrxSystem } from './trx-system.js'
  * O2. The newest superblock counts only if the log says that its checkpoint is complete. Otherwise its pages may be in the page
  *     cache alone (its sync may have failed, which the cache does not show), and the one before it is good: neither its blocks nor
  *     its log were released. That goes for reading, too: an opening that was cut short may have written over the newer one's pages.
- * O3. A "complete" frame of a checkpoint newer than the superblock used means that the newer superblock is damaged, and what it
+ * O3. A "complete" frame of a checkpoint newer than the superblock used, or a witness to one (superblock.ts), means that the newer superblock is damaged, and what it
  *     released is gone: that is an error, never an older state.
  * O4. Crashing in here, or coming twice, gives the same state: until the last step, only blocks are written that are free in both
  *     checkpoints, for the frame that decides between them (O2) may not be on disk.
@@ -107,6 +107,7 @@ function createDatabase(environment: Environment, options: RecoveryOptions): voi
 async function recover(environment: Environment, options: RecoveryOptions, file: File): Promise<Engine> {
   const superblocks = readSuperblocks(file)
   if (superblocks.length === 0) throw notADatabase(file)
+  mustBeNewest(file, superblocks[0])
   let engine: Engine | undefined
   const found = findLog(environment, options, superblocks[0], () => engine?.checkpoints.stop())
   const superblock = chooseSuperblock(superblocks, found)
@@ -238,7 +239,7 @@ async function replayLog(engine: Engine, found: FoundLog, superblock: Superblock
     while (reader.next()) {
       if (reader.kind === LogKind.Checkpoint) {
         const number = readNumber(reader.bytes, reader.start)
-        if (number > superblock.checkpoint) throw lostCheckpoint(engine.file, superblock, number as CheckpointNumber)
+        if (number > superblock.checkpoint) throw lostCheckpoint(engine.file, superblock, number as CheckpointNumber, 'the log')
         continue
       }
       engine.change(() => replay.apply(reader.kind as LogKind, reader.bytes, reader.start, reader.end))
@@ -281,13 +282,6 @@ function logOptions(options: RecoveryOptions, databaseId: Uint8Array, onFailure:
 function parentOf(path: string): string {
   const slash = path.lastIndexOf('/')
   return slash <= 0 ? (slash === 0 ? '/' : '.') : path.slice(0, slash)
-}
-
-function lostCheckpoint(file: File, used: Superblock, number: CheckpointNumber): DamagedError {
-  return new DamagedError(
-    `the superblock of checkpoint ${number} in ${file.path} is damaged: the log says that the checkpoint was complete, but the newest whole superblock is of checkpoint ${used.checkpoint}`,
-    { file: file.path, block: number & 1, what: 'superblock', checkpoint: number },
-  )
 }
 
 const UNDO_PER_SLICE = 1000

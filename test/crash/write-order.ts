@@ -3,7 +3,7 @@ import type { File, FileSystem, OpenOptions } from '../../src/platform/file-syst
 import { readSuperblocks } from '../../src/storage/data-file.js'
 import { Page } from '../../src/storage/page-format.js'
 import { CHUNK_ENTRIES } from '../../src/storage/page-map.js'
-import { decodeSuperblock, type MapReference, type Superblock } from '../../src/storage/superblock.js'
+import { decodeSuperblock, type MapReference, type Superblock, Witness } from '../../src/storage/superblock.js'
 import { Header } from '../../src/wal/log-format.js'
 
 /**
@@ -121,7 +121,9 @@ export class WriteOrder implements FileSystem {
   #beforeDataWrite(file: File, bytes: Uint8Array, offset: number, length: number, position: number): void {
     this.#now++
     if (position < FIRST_BLOCK * Page.Size) {
-      this.#beforeSuperblock(file, bytes, offset)
+      if (length === Page.Size) this.#beforeSuperblock(file, bytes, offset)
+      else if (length !== Witness.Size || position % Page.Size !== Witness.Offset)
+        this.#violate(`${length} bytes are written into a superblock, at ${position}`)
       return
     }
     for (let block = position / Page.Size; block * Page.Size < position + length; block++) {
@@ -136,6 +138,8 @@ export class WriteOrder implements FileSystem {
 
   #afterDataWrite(bytes: Uint8Array, offset: number, length: number, position: number): void {
     this.#now++
+    // A witness, which nothing is built on.
+    if (length < Page.Size) return
     for (let at = 0; at < length; at += Page.Size) {
       const block = (position + at) / Page.Size
       const checksum = crc32(bytes, offset + at, offset + at + Page.Size, 0) | 0
