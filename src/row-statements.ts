@@ -369,9 +369,10 @@ export class RowStatements {
     image.bytes = codec.bytes
     image.start = codec.start
     image.end = codec.end
+    image.ascii = codec.ascii
     image.chain = NO_PAGE
     if (table.indexes.length === 0 && this.#takeKeyAlone(table, key)) return undefined
-    const stored = codec.decode(codec.bytes, codec.start, codec.end)
+    const stored = codec.decode(codec.bytes, codec.start, codec.end, codec.ascii)
     if (keyPaths === null) this.#encodeKey(table, key)
     else {
       writer.key.reset()

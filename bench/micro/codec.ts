@@ -112,8 +112,8 @@ function measureRows(kind: string, make: (index: number) => Record<string, unkno
   const target = new KeyBuffer()
   const name = `row, ${kind}, ${ends[0]} bytes`
   measure(`${name}: encode`, (sample) => codec.encode(rows[sample]))
-  measure(`${name}: decode, each from another page`, (sample) => codec.decode(slab, sample * STRIDE, ends[sample]))
-  measure(`${name}: decode, in the CPU's cache`, (sample) => codec.decode(slab, (sample & 63) * STRIDE, ends[sample & 63]))
+  measure(`${name}: decode, each from another page`, (sample) => codec.decode(slab, sample * STRIDE, ends[sample], codec.ascii))
+  measure(`${name}: decode, in the CPU's cache`, (sample) => codec.decode(slab, (sample & 63) * STRIDE, ends[sample & 63], codec.ascii))
   measure(`${name}: primary key of the decoded row`, (sample) => {
     target.reset()
     paths.appendPrimaryKey(rows[sample], target)

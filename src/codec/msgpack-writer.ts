@@ -37,6 +37,8 @@ export class MsgpackWriter {
   bytes: Uint8Array = new Uint8Array(Capacity.Initial)
   /** Behind what is written. */
   position = 0
+  /** Whether every string written since the start is ASCII: its bytes are its characters, which readers need not find out then. */
+  ascii = true
   /** The same memory, for Node's native string writer. */
   private text: Buffer = Buffer.from(this.bytes.buffer)
 
@@ -44,6 +46,7 @@ export class MsgpackWriter {
   protected restart(start: number): void {
     if (this.bytes.length > Capacity.Retained) this.replaceBuffer(Capacity.Initial)
     this.position = start
+    this.ascii = true
   }
 
   protected writeNumber(value: number): void {
@@ -150,6 +153,7 @@ export class MsgpackWriter {
     const start = this.position + guess
     const length = this.text.write(value, start)
     if (length !== units) {
+      this.ascii = false
       if (!(value as WellFormed).isWellFormed()) {
         this.writeUtf16(value)
         return

@@ -24,12 +24,14 @@ export interface ValueCodec {
   readonly bytes: Uint8Array
   readonly start: number
   readonly end: number
+  /** Whether all strings of the last value encoded are ASCII. Kept with the bytes, it spares `decode` the look at each string. */
+  readonly ascii: boolean
   /** Encodes a value into bytes[start, end). Raises ERR_INVALID_ROW and ERR_VALUE_TOO_LARGE; see the classes. */
   encode(value: unknown): void
-  /** The value in bytes[start, end); shares no memory with them. Raises ERR_DAMAGED. */
-  decode(bytes: Uint8Array, start: number, end: number): unknown
+  /** The value in bytes[start, end); shares no memory with them. `ascii`: what `encode` said of them, or false. Raises ERR_DAMAGED. */
+  decode(bytes: Uint8Array, start: number, end: number, ascii: boolean): unknown
   /** The same for rows of one page, one after another: faster. To be followed by `forgetTexts` before the page changes. */
-  decodeAmongOthers(bytes: Uint8Array, start: number, end: number): unknown
+  decodeAmongOthers(bytes: Uint8Array, start: number, end: number, ascii: boolean): unknown
   /** One field of the last value encoded, as decoding will give it; undefined if there is none, or it is not to be had alone. */
   decodeField(field: string): unknown
   /** Takes up the structures recorded so far, in order of their numbers; those known already must be the same. */
@@ -66,6 +68,7 @@ export class RowCodec implements ValueCodec {
   bytes: Uint8Array = NOTHING
   start: number = Encoded.Reserve
   end: number = Encoded.Reserve
+  ascii = false
   readonly #structures: RowStructures
   readonly #readers: StructureReader[] = []
 
@@ -97,6 +100,7 @@ export class RowCodec implements ValueCodec {
       encoder.encode(value, this.#structures, Encoded.Reserve)
       this.bytes = encoder.bytes
       this.end = encoder.position
+      this.ascii = encoder.ascii
     } catch (error) {
       throw error instanceof Unencodable ? refusal(value, error) : error
     } finally {
@@ -104,16 +108,16 @@ export class RowCodec implements ValueCodec {
     }
   }
 
-  decode(bytes: Uint8Array, start: number, end: number): unknown {
-    return decodeRow(bytes, start, end, this.#readers, false)
+  decode(bytes: Uint8Array, start: number, end: number, ascii: boolean): unknown {
+    return decodeRow(bytes, start, end, this.#readers, false, ascii)
   }
 
   decodeField(field: string): unknown {
     return decodeField(this.bytes, this.start, this.end, this.#readers, field)
   }
 
-  decodeAmongOthers(bytes: Uint8Array, start: number, end: number): unknown {
-    return decodeRow(bytes, start, end, this.#readers, true)
+  decodeAmongOthers(bytes: Uint8Array, start: number, end: number, ascii: boolean): unknown {
+    return decodeRow(bytes, start, end, this.#readers, true, ascii)
   }
 }
 
@@ -122,6 +126,7 @@ export class BinaryCodec implements ValueCodec {
   bytes: Uint8Array = NOTHING
   start: number = Encoded.Reserve
   end: number = Encoded.Reserve
+  readonly ascii: boolean = false
 
   encode(value: unknown): void {
     if (!isUint8Array(value)) {

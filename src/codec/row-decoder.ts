@@ -22,10 +22,17 @@ export type StructureReaders = readonly StructureReader[]
 
 /**
  * The value in bytes[start, end). Objects of one shared structure have one hidden class. Byte arrays are copies.
- * `shareTexts`: see beginTexts. Raises ERR_DAMAGED.
+ * `shareTexts`, `ascii`: see beginTexts. Raises ERR_DAMAGED.
  */
-export function decodeRow(bytes: Uint8Array, start: number, end: number, structures: StructureReaders, shareTexts: boolean): unknown {
-  beginTexts(shareTexts)
+export function decodeRow(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  structures: StructureReaders,
+  shareTexts: boolean,
+  ascii: boolean,
+): unknown {
+  beginTexts(shareTexts, ascii)
   beginReading(bytes, start, end, structures)
   try {
     const value = readValue()
@@ -43,7 +50,7 @@ export function decodeRow(bytes: Uint8Array, start: number, end: number, structu
 export function decodeField(bytes: Uint8Array, start: number, end: number, structures: StructureReaders, field: string): unknown {
   const place = structures[bytes[start] - Token.Record]?.fields.indexOf(field) ?? -1
   if (place < 0) return undefined
-  beginTexts(false)
+  beginTexts(false, false)
   beginReading(bytes, start + 1, end, structures)
   try {
     for (let before = 0; before < place; before++) skipValue()

@@ -13,7 +13,7 @@ export function encodeStandalone(value: unknown): Uint8Array {
 
 /** The value in bytes[start, end). Raises ERR_DAMAGED. */
 export function decodeStandalone(bytes: Uint8Array, start: number, end: number): unknown {
-  return decodeRow(bytes, start, end, [], false)
+  return decodeRow(bytes, start, end, [], false, false)
 }
 
 /** Shapes, none of which is ever shared. */

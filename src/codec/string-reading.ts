@@ -64,14 +64,21 @@ let text = ''
 let textStart = 0
 let textEnd = 0
 let sharing = false
+/** All strings of the row are ASCII, as whoever wrote it found out. */
+let ascii = false
 const chunks: string[] = new Array(Text.Chunks).fill('')
 /** Which chunk of the bytes each of them is; −1 for none. */
 const chunkNumbers = new Int32Array(Text.Chunks).fill(-1)
 
-/** Begins a row. With `shared`, texts of the rows before serve it too, until `forgetTexts`: their bytes must not have changed. */
-export function beginTexts(shared: boolean): void {
-  textEnd = 0
+/**
+ * Begins a row. With `shared`, texts of the rows before serve it too, until `forgetTexts`: their bytes must not have changed.
+ * With `allAscii`, the row's strings are taken to be ASCII without a look.
+ */
+export function beginTexts(shared: boolean, allAscii: boolean): void {
+  // A text of a row before that was not shared may be of other bytes.
+  if (!shared || !sharing) textEnd = 0
   sharing = shared
+  ascii = allAscii
 }
 
 /** The bytes that shared texts were made of may change from now on; they keep no memory alive either. */
@@ -84,20 +91,23 @@ export function forgetTexts(): void {
 
 /** As `readUtf8`, for a string of a row that ends at `limit`. */
 export function readRowString(bytes: Uint8Array, start: number, stop: number, limit: number): string {
-  const length = stop - start
-  if (length > Length.Medium) return utf8Slice.call(bytes, start, stop)
+  if (!ascii && !isShortAscii(bytes, start, stop)) return utf8Slice.call(bytes, start, stop)
+  if ((stop > textEnd || start < textStart) && !findText(bytes, start, stop, limit)) return readAscii(bytes, start, stop - start)
+  return text.substring(start - textStart, stop - textStart)
+}
+
+function isShortAscii(bytes: Uint8Array, start: number, stop: number): boolean {
+  if (stop - start > Length.Medium) return false
   let all = 0
   for (let at = start; at < stop; at++) all |= bytes[at]
-  if (all >= 0x80) return utf8Slice.call(bytes, start, stop)
-  if ((stop > textEnd || start < textStart) && !findText(bytes, start, stop, limit)) return readAscii(bytes, start, length)
-  return text.substring(start - textStart, stop - textStart)
+  return all < 0x80
 }
 
 /** Finds or makes the text that [start, stop) is to be cut out of; false: it is better read by itself. */
 function findText(bytes: Uint8Array, start: number, stop: number, limit: number): boolean {
   if (sharing) return findChunk(bytes, start, stop)
-  // The first string of a row may be the only one.
-  if (textEnd === 0 && stop - start <= Length.Short) {
+  // The first string of a row may be the only one; one that a text does not hold is better read by itself.
+  if ((textEnd === 0 && stop - start <= Length.Short) || stop - start > Text.Row) {
     textStart = textEnd = stop
     return false
   }

@@ -37,6 +37,8 @@ export const enum Flag {
   Deleted = 1,
   /** The row lies in an overflow chain (clustered only). */
   Overflow = 2,
+  /** All strings of the row are ASCII (clustered only): reading it is faster. Not set, it says nothing. */
+  Ascii = 4,
 }
 
 /** In `UndoOffset`: nothing came before this version. */

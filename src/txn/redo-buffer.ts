@@ -4,12 +4,14 @@ import { COMMIT_HEADER } from './log-records.js'
 /**
  * The redo of one transaction, gathered until its commit (D8), as the commit's log group: room for the group's header, then
  * the row changes one after another, each
- *   u8 kind · u32 table id · u16 key length · key · (Put only) u32 row length · row
+ *   u8 kind · u32 table id · u16 key length · key · (Put, PutAscii) u32 row length · row
  * Unaligned, little-endian. A statement that is undone takes its part back by cutting the buffer.
  */
 export const enum Redo {
   Put = 1,
   Delete = 2,
+  /** A Put of a row whose strings are all ASCII. */
+  PutAscii = 3,
 }
 
 export class RedoBuffer {
@@ -23,10 +25,10 @@ export class RedoBuffer {
     this.#limit = limit
   }
 
-  put(table: number, key: Uint8Array, keyLength: number, row: Uint8Array, rowStart: number, rowEnd: number): void {
+  put(table: number, key: Uint8Array, keyLength: number, row: Uint8Array, rowStart: number, rowEnd: number, ascii: boolean): void {
     const rowLength = rowEnd - rowStart
     if (!this.#reserve(11 + keyLength + rowLength)) return
-    this.#begin(Redo.Put, table, key, keyLength)
+    this.#begin(ascii ? Redo.PutAscii : Redo.Put, table, key, keyLength)
     this.#u32(rowLength)
     copyBytes(row, rowStart, this.bytes, this.length, rowLength)
     this.length += rowLength
@@ -110,15 +112,15 @@ export function readRedo(bytes: Uint8Array, start: number, end: number, visit: R
     const keyLength = view.getUint16(at + 5, true)
     const keyStart = at + 7
     at = keyStart + keyLength
-    if (kind === Redo.Put) {
+    if (kind === Redo.Put || kind === Redo.PutAscii) {
       const rowLength = view.getUint32(at, true)
-      visit.put(table, bytes, keyStart, keyStart + keyLength, at + 4, at + 4 + rowLength)
+      visit.put(table, bytes, keyStart, keyStart + keyLength, at + 4, at + 4 + rowLength, kind === Redo.PutAscii)
       at += 4 + rowLength
     } else visit.delete(table, bytes, keyStart, keyStart + keyLength)
   }
 }
 
 export interface RedoVisitor {
-  put(table: number, bytes: Uint8Array, keyStart: number, keyEnd: number, rowStart: number, rowEnd: number): void
+  put(table: number, bytes: Uint8Array, keyStart: number, keyEnd: number, rowStart: number, rowEnd: number, ascii: boolean): void
   delete(table: number, bytes: Uint8Array, keyStart: number, keyEnd: number): void
 }

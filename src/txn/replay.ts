@@ -61,14 +61,14 @@ export class Replay {
     } else assert(false, `the log has a group of unknown kind ${kind}`)
   }
 
-  put(tableId: number, bytes: Uint8Array, keyStart: number, keyEnd: number, rowStart: number, rowEnd: number): void {
+  put(tableId: number, bytes: Uint8Array, keyStart: number, keyEnd: number, rowStart: number, rowEnd: number, ascii: boolean): void {
     const table = this.#table(tableId)
     const key = this.#key
     key.set(bytes, keyStart, keyEnd)
-    const row = table.indexes.length === 0 ? undefined : table.codec.decode(bytes, rowStart, rowEnd)
+    const row = table.indexes.length === 0 ? undefined : table.codec.decode(bytes, rowStart, rowEnd, ascii)
     const chain = needsOverflow(key.length, rowEnd - rowStart) ? this.#writeChain(table, bytes, rowStart, rowEnd) : NO_PAGE
     const old = this.#takeOld(table)
-    const length = this.#encodeRecord(bytes, rowStart, rowEnd, chain)
+    const length = this.#encodeRecord(bytes, rowStart, rowEnd, ascii, chain)
     this.#store.beginOperation()
     const tree = table.clustered
     if (tree.findToInsert(key.bytes, key.length)) tree.replaceValue(this.#record, 0, length)
@@ -121,9 +121,9 @@ export class Replay {
     return row
   }
 
-  #encodeRecord(bytes: Uint8Array, rowStart: number, rowEnd: number, chain: PageId): number {
+  #encodeRecord(bytes: Uint8Array, rowStart: number, rowEnd: number, ascii: boolean, chain: PageId): number {
     const record = this.#record
-    putClusteredHeader(record, 0, this.#trxId, chain === NO_PAGE ? 0 : Flag.Overflow, NO_PAGE, INSERT_BIT)
+    putClusteredHeader(record, 0, this.#trxId, (chain === NO_PAGE ? 0 : Flag.Overflow) | (ascii ? Flag.Ascii : 0), NO_PAGE, INSERT_BIT)
     const length = rowEnd - rowStart
     if (chain === NO_PAGE) {
       record.set(bytes.subarray(rowStart, rowEnd), Clustered.HeaderSize)

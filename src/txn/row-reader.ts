@@ -71,7 +71,7 @@ export class RowReader {
   decodeNext(table: TableStore, at: number, end: number, view: Visibility): unknown {
     if (!this.#findVersion(at, end, view)) return undefined
     if (this.#bodyStart === at + Clustered.HeaderSize && (this.#flags & Flag.Overflow) === 0)
-      return table.codec.decodeAmongOthers(this.#store.u8, this.#bodyStart, this.#bodyEnd)
+      return table.codec.decodeAmongOthers(this.#store.u8, this.#bodyStart, this.#bodyEnd, (this.#flags & Flag.Ascii) !== 0)
     // What was looked at besides the leaf may lie where other pages were before.
     forgetTexts()
     return this.#decodeBody(table)
@@ -178,12 +178,13 @@ export class RowReader {
   }
 
   #decodeBody(table: TableStore): unknown {
-    if ((this.#flags & Flag.Overflow) === 0) return table.codec.decode(this.#store.u8, this.#bodyStart, this.#bodyEnd)
+    const ascii = (this.#flags & Flag.Ascii) !== 0
+    if ((this.#flags & Flag.Overflow) === 0) return table.codec.decode(this.#store.u8, this.#bodyStart, this.#bodyEnd, ascii)
     const { u32 } = this.#store
     const at = (this.#bodyStart - Clustered.HeaderSize) >> 2
     const length = u32[at + OverflowRef.LengthLow / 4] + u32[at + OverflowRef.LengthHigh / 4] * 4294967296
     const bytes = readOverflow(this.#store, u32[at + OverflowRef.FirstExtent / 4] as PageId, length)
-    return table.codec.decode(bytes, 0, length)
+    return table.codec.decode(bytes, 0, length, ascii)
   }
 }
 

@@ -36,7 +36,7 @@ const EMPTY_KEY = new KeyBuffer()
 export class RowWriter {
   /** The row operation at hand works on these; saved and restored around waits. */
   readonly key: KeyBuffer = new KeyBuffer()
-  readonly image: RowImage = { bytes: NOTHING, start: 0, end: 0, chain: NO_PAGE }
+  readonly image: RowImage = { bytes: NOTHING, start: 0, end: 0, ascii: false, chain: NO_PAGE }
   readonly #store: PageStore
   readonly #system: TrxSystem
   readonly #reader: RowReader
@@ -94,7 +94,7 @@ export class RowWriter {
 
   #putRedo(trx: Trx, table: TableStore): void {
     const { key, image } = this
-    trx.redo.put(table.id, key.bytes, key.length, image.bytes, image.start, image.end)
+    trx.redo.put(table.id, key.bytes, key.length, image.bytes, image.start, image.end, image.ascii)
   }
 
   /** What the lock system answered last where a wait is due. */
@@ -381,12 +381,13 @@ export class RowWriter {
     const savedKey = key.toBytes()
     const from = image.start - Clustered.HeaderSize
     const savedImage = from < 0 ? NOTHING : image.bytes.slice(from, image.end)
-    const { chain } = image
+    const { chain, ascii } = image
     yield* this.#locks.settle(trx, result)
     key.set(savedKey, 0, savedKey.length)
     image.bytes = savedImage
     image.start = Clustered.HeaderSize
     image.end = savedImage.length
+    image.ascii = ascii
     image.chain = chain
   }
 
@@ -410,9 +411,10 @@ export class RowWriter {
 
   /** The clustered record for a row image, its header pointing at the newest undo record: bytes[#valueStart, #valueEnd). */
   #record(trx: Trx, image: RowImage, insertBit: number): Uint8Array {
+    const ascii = image.ascii ? Flag.Ascii : 0
     if (image.chain !== NO_PAGE) {
       const small = this.#small
-      putClusteredHeader(small, 0, trx.trxId, Flag.Overflow, trx.lastPage, (trx.lastOffset | insertBit) >>> 0)
+      putClusteredHeader(small, 0, trx.trxId, Flag.Overflow | ascii, trx.lastPage, (trx.lastOffset | insertBit) >>> 0)
       const length = image.end - image.start
       putU32(small, OverflowRef.LengthLow, length % 4294967296)
       putU32(small, OverflowRef.LengthHigh, Math.floor(length / 4294967296))
@@ -424,7 +426,7 @@ export class RowWriter {
     this.#valueStart = image.start - Clustered.HeaderSize
     this.#valueEnd = image.end
     assert(this.#valueStart >= 0, 'a row image has no room for its header')
-    putClusteredHeader(image.bytes, this.#valueStart, trx.trxId, 0, trx.lastPage, (trx.lastOffset | insertBit) >>> 0)
+    putClusteredHeader(image.bytes, this.#valueStart, trx.trxId, ascii, trx.lastPage, (trx.lastOffset | insertBit) >>> 0)
     return image.bytes
   }
 }
@@ -438,11 +440,12 @@ const enum Insertion {
   Wait = 2,
 }
 
-/** A row as encoded: bytes[start, end) with 16 bytes of room before; `chain` is its overflow chain if it has one. */
+/** A row as encoded: bytes[start, end) with 16 bytes of room before; `ascii`: all its strings are; `chain` is its overflow chain if it has one. */
 export interface RowImage {
   bytes: Uint8Array
   start: number
   end: number
+  ascii: boolean
   chain: PageId
 }
 

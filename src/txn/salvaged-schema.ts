@@ -96,7 +96,7 @@ export class SalvagedSchema {
   /** Raises ERR_DAMAGED. */
   decode(definition: TableDefinition, row: Uint8Array): unknown {
     if (definition.value === 'binary') return row.slice()
-    return decodeRow(row, 0, row.length, this.#structures.get(definition.id) ?? [], false)
+    return decodeRow(row, 0, row.length, this.#structures.get(definition.id) ?? [], false, false)
   }
 
   knows(tree: TreeId): boolean {

@@ -26,7 +26,7 @@ class Recorder {
   /** What another process makes of the bytes, knowing nothing but the announced structures. */
   decode(bytes: Uint8Array): unknown {
     this.#reader.loadStructures(this.announced)
-    return this.#reader.decode(bytes, 0, bytes.length)
+    return this.#reader.decode(bytes, 0, bytes.length, false)
   }
 
   roundTrip(value: unknown): unknown {
@@ -56,6 +56,58 @@ const anyValue = fc
 function fillStructures(recorder: Recorder): void {
   for (let shape = 0; shape < 50; shape++) recorder.encode({ [`filler${shape}`]: shape })
 }
+
+describe('what a codec says of the strings of a row', () => {
+  const codec = new RowCodec(() => undefined)
+
+  function isAscii(value: unknown): boolean {
+    codec.encode(value)
+    return codec.ascii
+  }
+
+  it('is whether all of them are ASCII, however long and deep they are', () => {
+    for (const length of [0, 1, 31, 32, 40, 41, 48, 49, 255, 256, 512, 513, 5000, 70_000]) {
+      const plain = 'x'.repeat(length)
+      expect(isAscii({ plain, inner: [{ plain }], map: new Map([[plain, plain]]) })).toBe(true)
+      for (const other of ['\x80', 'ü', '€', '😀']) {
+        expect(isAscii({ plain, inner: [{ plain: plain + other }] })).toBe(false)
+        expect(isAscii(other + plain)).toBe(false)
+        expect(isAscii(new Map([[plain, other]]))).toBe(false)
+      }
+      expect(isAscii(plain)).toBe(true)
+    }
+    // A field's name is written into the row where its structure is not shared.
+    for (let shape = 0; shape < 50; shape++) codec.encode({ [`filler${shape}`]: shape })
+    expect(isAscii({ größe: 1 })).toBe(false)
+    expect(isAscii({ size: 1 })).toBe(true)
+  })
+
+  it('changes nothing of what is read', () => {
+    const page = new Uint8Array(16_384)
+    fc.assert(
+      fc.property(fc.array(fc.anything({ maxDepth: 3 }), { minLength: 1, maxLength: 20 }), fc.nat(4000), (values, from) => {
+        const rows: { start: number; end: number; ascii: boolean; value: unknown }[] = []
+        let at = from
+        for (const value of values) {
+          if (value === undefined) continue
+          codec.encode(value)
+          const length = codec.end - codec.start
+          if (at + length > page.length) break
+          page.set(codec.bytes.subarray(codec.start, codec.end), at)
+          rows.push({ start: at, end: at + length, ascii: codec.ascii, value: codec.decode(page, at, at + length, false) })
+          at += length
+        }
+        for (const { start, end, ascii, value } of rows) {
+          expect(codec.decode(page, start, end, ascii)).toStrictEqual(value)
+          expect(codec.decodeAmongOthers(page, start, end, ascii)).toStrictEqual(value)
+        }
+        for (const { start, end, ascii, value } of rows) expect(codec.decodeAmongOthers(page, start, end, ascii)).toStrictEqual(value)
+        forgetTexts()
+      }),
+      { seed: 3, numRuns: 1000 },
+    )
+  })
+})
 
 describe('values that come back as they went in', () => {
   const cases: [string, unknown][] = [
@@ -394,7 +446,7 @@ describe('shared structures', () => {
     const bytes = recorder.encode({ id: 1, name: 'x', at: new Date(0), 'odd name': 2.5 })
     const codec = new RowCodec(() => undefined)
     codec.loadStructures(recorder.announced)
-    const objects = Array.from({ length: 20 }, () => codec.decode(bytes, 0, bytes.length))
+    const objects = Array.from({ length: 20 }, () => codec.decode(bytes, 0, bytes.length, false))
     for (const object of objects) expect(haveSameMap(object, objects[0])).toBe(true)
   })
 
@@ -566,7 +618,12 @@ describe('bytes', () => {
     for (const at of [0, 3, 50_001, slab.length - bytes.length]) {
       slab.fill(0xc1)
       slab.set(bytes, at)
-      const value = recorder.codec.decode(slab, at, at + bytes.length) as { a: Uint8Array; b: Float64Array; c: ArrayBuffer[]; d: string }
+      const value = recorder.codec.decode(slab, at, at + bytes.length, false) as {
+        a: Uint8Array
+        b: Float64Array
+        c: ArrayBuffer[]
+        d: string
+      }
       slab.fill(0)
       expect(value).toStrictEqual({
         a: new Uint8Array([1, 2]),
@@ -594,7 +651,7 @@ describe('bytes', () => {
       for (let end = 1024 * 9; end < 1024 * 9 + bytes.length; end++) ends.push(end)
       for (const end of ends) {
         slab.set(bytes, end - bytes.length)
-        expect(recorder.codec.decodeAmongOthers(slab, end - bytes.length, end)).toStrictEqual(row)
+        expect(recorder.codec.decodeAmongOthers(slab, end - bytes.length, end, false)).toStrictEqual(row)
         forgetTexts()
       }
     }
@@ -613,7 +670,7 @@ describe('bytes', () => {
       end -= bytes.length
     }
     for (const order of [places, [...places].reverse()]) {
-      const decoded = order.map(([start, stop]) => recorder.codec.decodeAmongOthers(slab, start, stop))
+      const decoded = order.map(([start, stop]) => recorder.codec.decodeAmongOthers(slab, start, stop, false))
       expect(order === places ? decoded : decoded.reverse()).toStrictEqual(rows)
       forgetTexts()
     }
@@ -640,10 +697,12 @@ describe('bytes', () => {
     }
     const page = new Uint8Array(16_384)
     const decode = (bytes: Uint8Array, end: number): void => {
-      attempt(() => recorder.codec.decode(bytes, 0, end))
       page.set(bytes, page.length - bytes.length)
-      attempt(() => recorder.codec.decodeAmongOthers(page, page.length - bytes.length, page.length - bytes.length + end))
-      forgetTexts()
+      for (const ascii of [false, true]) {
+        attempt(() => recorder.codec.decode(bytes, 0, end, ascii))
+        attempt(() => recorder.codec.decodeAmongOthers(page, page.length - bytes.length, page.length - bytes.length + end, ascii))
+        forgetTexts()
+      }
     }
     for (const sample of samples) {
       for (let at = 0; at < sample.length; at++) {
@@ -668,13 +727,13 @@ describe('bytes', () => {
     const recorder = new Recorder()
     const bytes = recorder.encode({ id: 1, name: 'somebody', deep: [{ list: [1, 2, 3] }, new Map([[1, 2]]), 5n, new Date(5), 1.5] })
     for (let length = 1; length < bytes.length; length++) {
-      expect(errorOf(() => recorder.codec.decode(bytes, 0, length)).code).toBe('ERR_DAMAGED')
+      expect(errorOf(() => recorder.codec.decode(bytes, 0, length, false)).code).toBe('ERR_DAMAGED')
     }
     const padded = new Uint8Array(bytes.length + 100)
     padded.set(bytes)
-    expect(errorOf(() => recorder.codec.decode(padded, 0, bytes.length + 1)).code).toBe('ERR_DAMAGED')
+    expect(errorOf(() => recorder.codec.decode(padded, 0, bytes.length + 1, false)).code).toBe('ERR_DAMAGED')
     for (let length = 1; length < bytes.length; length++) {
-      expect(errorOf(() => recorder.codec.decode(padded, 0, length)).code).toBe('ERR_DAMAGED')
+      expect(errorOf(() => recorder.codec.decode(padded, 0, length, false)).code).toBe('ERR_DAMAGED')
     }
   })
 
@@ -689,22 +748,22 @@ describe('bytes', () => {
     const codec = new RowCodec(() => undefined)
     const defining = Buffer.from('92d4727091a161017002', 'hex')
     const referring = Buffer.from('7002', 'hex')
-    expect(codec.decode(defining, 0, defining.length)).toEqual([{ a: 1 }, { a: 2 }])
-    expect(errorOf(() => codec.decode(referring, 0, referring.length)).code).toBe('ERR_DAMAGED')
-    expect(errorOf(() => codec.decode(defining, 0, defining.length - 1)).code).toBe('ERR_DAMAGED')
-    expect(errorOf(() => codec.decode(referring, 0, referring.length)).code).toBe('ERR_DAMAGED')
+    expect(codec.decode(defining, 0, defining.length, false)).toEqual([{ a: 1 }, { a: 2 }])
+    expect(errorOf(() => codec.decode(referring, 0, referring.length, false)).code).toBe('ERR_DAMAGED')
+    expect(errorOf(() => codec.decode(defining, 0, defining.length - 1, false)).code).toBe('ERR_DAMAGED')
+    expect(errorOf(() => codec.decode(referring, 0, referring.length, false)).code).toBe('ERR_DAMAGED')
   })
 
   it('that are nested without end are an error', () => {
     for (const token of [0x91, 0x81, 0xd4]) {
       const bytes = new Uint8Array(1_000_000).fill(token)
-      expect(errorOf(() => new RowCodec(() => undefined).decode(bytes, 0, bytes.length)).code).toBe('ERR_DAMAGED')
+      expect(errorOf(() => new RowCodec(() => undefined).decode(bytes, 0, bytes.length, false)).code).toBe('ERR_DAMAGED')
     }
   })
 
   it('of an enormous count take no memory', () => {
     const bytes = Uint8Array.of(0xdd, 0xff, 0xff, 0xff, 0xff, 1)
-    expect(errorOf(() => new RowCodec(() => undefined).decode(bytes, 0, bytes.length)).code).toBe('ERR_DAMAGED')
+    expect(errorOf(() => new RowCodec(() => undefined).decode(bytes, 0, bytes.length, false)).code).toBe('ERR_DAMAGED')
   })
 })
 
@@ -751,7 +810,7 @@ describe('the format', () => {
         fc.pre(structures.length < 32) // its inline structures have other numbers
         const codec = new RowCodec(() => undefined)
         codec.loadStructures(structures.map((fields) => [...fields]))
-        expect(codec.decode(bytes, 0, bytes.length)).toStrictEqual(value)
+        expect(codec.decode(bytes, 0, bytes.length, false)).toStrictEqual(value)
       }),
       { seed: 4, numRuns: 2000 },
     )
@@ -788,13 +847,13 @@ describe('the binary codec', () => {
     codec.encode(Uint8Array.of(1, 2, 3))
     const { bytes, start, end } = codec
     expect(bytes.slice(start, end)).toEqual(Uint8Array.of(1, 2, 3))
-    const value = codec.decode(bytes, start, end)
+    const value = codec.decode(bytes, start, end, false)
     bytes.fill(0)
     expect(value).toStrictEqual(Uint8Array.of(1, 2, 3))
     codec.encode(Buffer.from([4]))
-    expect(codec.decode(codec.bytes, codec.start, codec.end)).toStrictEqual(Uint8Array.of(4))
+    expect(codec.decode(codec.bytes, codec.start, codec.end, false)).toStrictEqual(Uint8Array.of(4))
     codec.encode(new Uint8Array(0))
-    expect(codec.decode(codec.bytes, codec.start, codec.end)).toStrictEqual(new Uint8Array(0))
+    expect(codec.decode(codec.bytes, codec.start, codec.end, false)).toStrictEqual(new Uint8Array(0))
   })
 
   it.each([
