@@ -30,13 +30,18 @@ export const RANGE_OPTIONS: ReadonlySet<string> = new Set(['gt', 'gte', 'lt', 'l
 export function encodeRange(range: Range, shape: KeyShape): LockRange {
   checkRange(range, shape)
   const { eq, prefix, gte, lte } = range
-  const flags = {
+  const result: LockRange = {
+    lower: NO_BOUND,
+    lowerLength: -1,
+    upper: NO_BOUND,
+    upperLength: -1,
     exact: eq !== undefined || prefix !== undefined,
     whole: (eq !== undefined && isWhole(eq, shape)) || (prefix !== undefined && shape.compound && isWhole(prefix, shape)),
     fromWhole: gte !== undefined && isWhole(gte, shape),
     toWhole: lte !== undefined && isWhole(lte, shape),
   }
-  return { ...flags, ...encodeBounds(range, shape) }
+  encodeBounds(range, shape, result)
+  return result
 }
 
 /** Whether the key has all its elements, none of them null: a unique index has it once at most. */
@@ -45,44 +50,45 @@ function isWhole(key: unknown, shape: KeyShape): boolean {
   return Array.isArray(key) && key.length === shape.parts && !key.includes(null)
 }
 
-function encodeBounds(range: Range, shape: KeyShape): KeyRange {
-  if (range.eq !== undefined) return { ...lowerBound(range.eq, shape), ...upperBound(range.eq, shape) }
-  if (range.prefix !== undefined) {
+function encodeBounds({ gt, gte, lt, lte, eq, prefix }: Range, shape: KeyShape, result: KeyRange): void {
+  if (prefix !== undefined) {
     scratch.reset()
-    encodePrefix(range.prefix, scratch, !shape.compound)
-    const lower = taken()
+    encodePrefix(prefix, scratch, !shape.compound)
+    setLower(result)
     scratch.reset()
-    encodePrefixUpperBound(range.prefix, scratch, !shape.compound)
-    const upper = taken()
-    return { lower, lowerLength: lower.length - KEY_PADDING, upper, upperLength: upper.length - KEY_PADDING }
+    encodePrefixUpperBound(prefix, scratch, !shape.compound)
+    setUpper(result)
+    return
   }
-  const result: KeyRange = { ...UNBOUNDED }
-  if (range.gte !== undefined) Object.assign(result, lowerBound(range.gte, shape))
-  if (range.gt !== undefined) {
-    const { upper, upperLength } = upperBound(range.gt, shape)
-    result.lower = upper
-    result.lowerLength = upperLength
+  const from = eq === undefined ? gte : eq
+  if (from !== undefined) {
+    encodeFirst(from, shape)
+    setLower(result)
+  } else if (gt !== undefined) {
+    encodeBeyond(gt, shape)
+    setLower(result)
   }
-  if (range.lte !== undefined) Object.assign(result, upperBound(range.lte, shape))
-  if (range.lt !== undefined) {
-    const { lower, lowerLength } = lowerBound(range.lt, shape)
-    result.upper = lower
-    result.upperLength = lowerLength
+  const to = eq === undefined ? lte : eq
+  if (to !== undefined) {
+    encodeBeyond(to, shape)
+    setUpper(result)
+  } else if (lt !== undefined) {
+    encodeFirst(lt, shape)
+    setUpper(result)
   }
-  return result
 }
 
 function checkRange(range: Range, shape: KeyShape): void {
   if (typeof range !== 'object' || range === null)
     throw new InvalidArgumentError(`a range of ${shape.name} is an object such as { gte, lt, reverse, limit }, not ${describe(range)}`)
-  for (const name of Object.keys(range)) {
+  for (const name in range) {
     if (!RANGE_OPTIONS.has(name))
       throw new InvalidArgumentError(`a range has no option '${name}'; there are ${[...RANGE_OPTIONS].join(', ')}`, { option: name })
   }
   const { gt, gte, lt, lte, eq, prefix, limit } = range
   if (gt !== undefined && gte !== undefined) throw new InvalidArgumentError('a range has either gt or gte, not both')
   if (lt !== undefined && lte !== undefined) throw new InvalidArgumentError('a range has either lt or lte, not both')
-  const bounds = [gt, gte, lt, lte].some((bound) => bound !== undefined)
+  const bounds = gt !== undefined || gte !== undefined || lt !== undefined || lte !== undefined
   if ((eq !== undefined && (bounds || prefix !== undefined)) || (prefix !== undefined && bounds)) {
     throw new InvalidArgumentError('a range has either eq, or prefix, or bounds')
   }
@@ -93,18 +99,24 @@ function checkRange(range: Range, shape: KeyShape): void {
 }
 
 /** The smallest bytes of any key that is, or begins with, the bound. */
-function lowerBound(bound: unknown, shape: KeyShape): Pick<KeyRange, 'lower' | 'lowerLength'> {
+function encodeFirst(bound: unknown, shape: KeyShape): void {
   encodeShaped(bound, shape, scratch)
-  const lower = taken()
-  return { lower, lowerLength: lower.length - KEY_PADDING }
 }
 
 /** Above every key that is, or begins with, the bound. */
-function upperBound(bound: unknown, shape: KeyShape): Pick<KeyRange, 'upper' | 'upperLength'> {
+function encodeBeyond(bound: unknown, shape: KeyShape): void {
   scratch.reset()
   encodePrefixUpperBound(shape.compound ? elementsOf(bound, shape) : [bound], scratch, false)
-  const upper = taken()
-  return { upper, upperLength: upper.length - KEY_PADDING }
+}
+
+function setLower(range: KeyRange): void {
+  range.lower = taken()
+  range.lowerLength = scratch.length
+}
+
+function setUpper(range: KeyRange): void {
+  range.upper = taken()
+  range.upperLength = scratch.length
 }
 
 /** What is in the scratch, with the zero bytes that a search key is followed by. A key buffer for each bound would cost more than a short range. */
@@ -130,4 +142,4 @@ function elementsOf(key: unknown, shape: KeyShape): readonly unknown[] {
   )
 }
 
-const UNBOUNDED: KeyRange = { lower: new Uint8Array(8), lowerLength: -1, upper: new Uint8Array(8), upperLength: -1 }
+const NO_BOUND: Uint8Array = new Uint8Array(8)

@@ -47,7 +47,7 @@ export class Reads {
   getByIndex(table: TableStore, index: IndexStore, key: unknown, view: Visibility): unknown {
     this.#engine.mustRead()
     const rows: unknown[] = []
-    this.scan(table, index, { eq: key }, Want.Values, view).fill(rows, 1)
+    this.scan(table, index, { eq: key }, Want.Values, view).fill(rows, 1, true)
     return rows[0]
   }
 

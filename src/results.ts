@@ -78,7 +78,7 @@ export class Results<T> implements IterableIterator<T> {
     this.#source.check()
     let batch: T[] = []
     do {
-      this.#source.scan.fill(batch, want)
+      this.#source.scan.fill(batch, want, this.#matches === undefined && want === this.#limit - this.#given)
       if (this.#matches !== undefined) batch = batch.filter(this.#matches)
     } while (batch.length === 0 && !this.#source.scan.done)
     if (batch.length > this.#limit - this.#given) batch.length = this.#limit - this.#given

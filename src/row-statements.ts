@@ -441,7 +441,7 @@ function isSimple(values: StatementValues | undefined): boolean {
 function largestKey({ pager, reader }: Engine, table: TableStore): number {
   const keys: unknown[] = []
   const range = encodeRange({ gte: 0, lte: Number.MAX_VALUE }, table.shape)
-  new RangeScan(pager, reader, table, undefined, range, true, Want.PrimaryKeys, 'newest').fill(keys, 1)
+  new RangeScan(pager, reader, table, undefined, range, true, Want.PrimaryKeys, 'newest').fill(keys, 1, true)
   return keys.length === 0 ? 0 : Math.floor(Number(keys[0]))
 }
 

@@ -35,7 +35,13 @@ export function decodeRow(
   beginTexts(shareTexts, ascii)
   beginReading(bytes, start, end, structures)
   try {
-    const value = readValue()
+    const token = bytes[start]
+    let value: unknown
+    // Nearly every row is an object of a shared structure.
+    if (token >= Token.Record && token < Token.InlineRecord) {
+      position = start + 1
+      value = readRecord(token)
+    } else value = readValue()
     if (position !== end) throw damaged(position > end ? 'it ends early' : 'bytes follow it')
     return value
   } finally {

@@ -22,7 +22,7 @@ import { Page } from './page-format.js'
  *       64   16  owner token: who wrote this (D15)
  *       80    8  for each map directory block: block number, checksum
  *    15360  512  witness, a sector of its own: 8 checkpoint number, 4 CRC-32 of database id and number, zeros
- *    16380    4  CRC-32 of everything before but the witness
+ *    16380    4  CRC-32 of everything before, with the witness as zeros
  * 8-byte numbers are stored as two 32-bit halves, low first; all fields little-endian.
  *
  * When checkpoint n is complete, the superblock before it gets its number as a witness: if superblock n rots, and with it the end of the log, which
@@ -138,8 +138,11 @@ function witnessChecksum(bytes: Buffer, at: number, databaseId: Uint8Array): num
 }
 
 function checksumOf(superblock: Buffer): number {
-  return crc32(superblock, Witness.Offset + Witness.Size, Page.Size - 4, crc32(superblock, 0, Witness.Offset, 0))
+  const before = crc32(NO_WITNESS, 0, Witness.Size, crc32(superblock, 0, Witness.Offset, 0))
+  return crc32(superblock, Witness.Offset + Witness.Size, Page.Size - 4, before)
 }
+
+const NO_WITNESS: Uint8Array = new Uint8Array(Witness.Size)
 
 function writeU53(out: Buffer, value: number, at: number): void {
   out.writeUInt32LE(value % 2 ** 32, at)

@@ -73,12 +73,13 @@ export class RangeScan {
     this.#cursor = new TreeCursor(index === undefined ? table.clustered : index.tree)
   }
 
-  /** Appends up to `most` results. Sets `done` when the range is through. */
-  fill(out: unknown[], most: number): void {
+  /** Appends up to `most` results; with `last`, no more are wanted after them. Sets `done` when there are none to come. */
+  fill(out: unknown[], most: number, last: boolean): void {
     try {
       let taken = 0
       for (let more = this.#place(); more; more = this.#move()) {
         if (!this.#take(out) || ++taken < most) continue
+        if (last) break
         this.#cursor.hold()
         return
       }
