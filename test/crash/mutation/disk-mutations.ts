@@ -4,7 +4,7 @@ const PAGER = 'src/storage/pager.ts'
 const CHECKPOINT = 'src/storage/checkpoint.ts'
 const ALLOCATOR = 'src/storage/block-allocator.ts'
 const DATA_FILE = 'src/storage/data-file.ts'
-const LOG_READER = 'src/wal/log-reader.ts'
+const SEGMENT_WINDOW = 'src/wal/segment-window.ts'
 const LOG_FORMAT = 'src/wal/log-format.ts'
 const GROUP_COMMIT = 'src/wal/group-commit.ts'
 const SUPPLY = 'src/wal/segment-supply.ts'
@@ -33,13 +33,13 @@ export const CHECKSUMS: readonly Mutation[] = [
     'superblock-checksum',
     'the checksum of a superblock is not verified',
     'src/storage/superblock.ts',
-    'if (bytes.readUInt32LE(Page.Size - 4) !== crc32(bytes, 0, Page.Size - 4, 0)) return undefined',
+    'if (bytes.readUInt32LE(Page.Size - 4) !== checksumOf(bytes)) return undefined',
     '',
   ),
   mutation(
     'frame-checksum',
     'the checksum of a log frame is not verified',
-    LOG_READER,
+    SEGMENT_WINDOW,
     "if (checksum !== this.#view.getUint32(at + Frame.Checksum, true)) return 'the checksum of a frame does not match'",
     'void checksum',
   ),
@@ -47,7 +47,7 @@ export const CHECKSUMS: readonly Mutation[] = [
     'recycled-frames',
     "frames of a recycled segment's earlier life are valid",
     LOG_FORMAT,
-    '(Number.parseInt(header.epoch.slice(0, 8), 16) + Math.imul(header.sequence % 0x1_0000_0000, 0x9e37_79b1)) >>> 0',
+    '(Number.parseInt(epoch.slice(0, 8), 16) + Math.imul(sequence % 0x1_0000_0000, 0x9e37_79b1)) >>> 0',
     'Number.parseInt(header.epoch.slice(0, 8), 16) >>> 0',
   ),
   mutation(
@@ -103,6 +103,13 @@ export const SYNCS: readonly Mutation[] = [
     CHECKPOINT,
     '(number & 1) * Page.Size)\n    yield new SyncFile(pager)',
     '(number & 1) * Page.Size)',
+  ),
+  mutation(
+    'early-witness',
+    'the superblock before bears witness to a checkpoint before its own superblock is on disk',
+    CHECKPOINT,
+    'pager.file.writeSync(superblock, 0, Page.Size, (number & 1) * Page.Size)',
+    'pager.file.writeSync(encodeWitness(this.identity.databaseId, number), 0, Witness.Size, ((number - 1) & 1) * Page.Size + Witness.Offset)\n    pager.file.writeSync(superblock, 0, Page.Size, (number & 1) * Page.Size)',
   ),
   mutation(
     'complete-frame',
