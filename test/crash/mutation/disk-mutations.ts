@@ -48,7 +48,7 @@ export const CHECKSUMS: readonly Mutation[] = [
     "frames of a recycled segment's earlier life are valid",
     LOG_FORMAT,
     '(Number.parseInt(epoch.slice(0, 8), 16) + Math.imul(sequence % 0x1_0000_0000, 0x9e37_79b1)) >>> 0',
-    'Number.parseInt(header.epoch.slice(0, 8), 16) >>> 0',
+    'Number.parseInt(epoch.slice(0, 8), 16) >>> 0',
   ),
   mutation(
     'durable-through',

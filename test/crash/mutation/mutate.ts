@@ -21,7 +21,7 @@ export interface MutateSettings {
 export interface Catch {
   readonly mutation: Mutation
   /** Undefined: it was not found. */
-  readonly found: { readonly points: number; readonly seed: number; readonly by: string } | undefined
+  readonly found: { readonly points: number | '?'; readonly seed: number | '?'; readonly by: string } | undefined
 }
 
 /** Tries each mutation; tells of each at once. Returns how many were not found. */
@@ -94,6 +94,9 @@ function run(copy: string, args: readonly string[]): Promise<string> {
 function whatIsSaid(complaint: string): Catch['found'] {
   if (complaint === '') return undefined
   const numbers = /Found by crash point (\d+) of seeds \d+ to (\d+)/.exec(complaint)
+  // What the machine of the suite itself did not survive was noticed too, at a point that nobody could write down.
+  const fatal = /^# (Fatal .*)$/m.exec(complaint)
+  if (fatal !== null) return { points: '?', seed: '?', by: `the process dies: ${fatal[1]}` }
   if (numbers === null) throw new Error(`the suite of a mutation ended in an unexpected way:\n${complaint}`)
   const [, what = '', more = ''] = complaint.split('\n')
   const by = what.endsWith('finds:') ? `${what} ${more.trim()}` : what
