@@ -47,14 +47,17 @@ export class Salvage {
   readonly #inner: PageId[] = []
   readonly #window: Window = new Window()
   readonly #undo: Window = new Window()
-  readonly #root: RootRecord
   readonly #active: Set<TrxId>
 
   /** Raises ERR_DAMAGED if the root record is lost: nothing is known then of who had committed. */
   constructor(pages: SalvagedPages) {
     this.pages = pages
-    this.#root = this.#readRoot()
-    this.#active = new Set(this.#root.transactions.filter(({ committed }) => !committed).map(({ trxId }) => trxId))
+    this.#active = new Set(this.#isEmpty ? [] : this.#readRoot().transactions.flatMap(({ trxId, committed }) => (committed ? [] : [trxId])))
+  }
+
+  /** Checkpoint 1 is that of a database just made: it has no root record, and no page. All there is, the log has. */
+  get #isEmpty(): boolean {
+    return this.pages.superblock.rootPage === NO_PAGE
   }
 
   /** Looks at every page once. Yields between pages. */
@@ -85,6 +88,7 @@ export class Salvage {
 
   /** The leaves' gaps (S3). A tree without any leaf is one gap. */
   gaps(tree: TreeId): Gap[] {
+    if (this.#isEmpty) return []
     const leaves = (this.#leaves.get(tree) ?? []).filter(({ first }) => first !== undefined)
     const whole: Gap = { after: undefined, before: undefined }
     if (leaves.length === 0)
