@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { NextkeyError } from '../../src/base/errors.js'
 import { type Database, openWith } from '../../src/database.js'
+import { inspectFiles } from '../../src/inspect-files.js'
 import type { OpenOptions } from '../../src/options.js'
 import type { Environment } from '../../src/platform/environment.js'
 import { type RepairReport, repair } from '../../src/repair.js'
@@ -218,5 +219,25 @@ test('a log that ends before the newest superblock says it was on disk is damage
   })
   const db = await openWith(environment, '/repaired', { logSegmentSize: 256 * 1024 })
   expect((await db.table<Item>('items')).get(9000)).toEqual(items.get(9000))
+  await db.close()
+})
+
+test('a database that lost its only checkpoint is saved from its log', async () => {
+  await using on = await openTest()
+  const items = await on.db.table<Item>('items', { key: 'id' })
+  for (let id = 1; id <= 20; id++) await items.insert({ id, group: 'g', text: TEXT })
+  const disk = on.disk.clone()
+  const { superblocks } = inspectFiles(on.environment, '/database')
+  expect(superblocks.map(({ checkpoint }) => checkpoint)).toEqual([2, 1])
+  // Every page that the checkpoint has, the root record among them.
+  const size = disk.open('/database/nextkey.db', { readOnly: true }).size()
+  for (let position = 2 * 16_384; position < size; position += 16_384) flip(disk, '/database/nextkey.db', position + 100)
+  const environment = simulatedEnvironment({ disk })
+  expect(await refusalOf(environment, '/database', { logSegmentSize: 256 * 1024 })).toBe('ERR_DAMAGED')
+  const { losses } = await repair(environment, '/database', '/repaired')
+  expect(losses.structure.join('\n')).toMatch(/checkpoint 2.* the state is that of checkpoint 1, and what the log has after it/s)
+  const db = await openWith(environment, '/repaired', { logSegmentSize: 256 * 1024 })
+  const saved = await db.table<Item>('items')
+  expect(Array.from(saved.values())).toEqual(Array.from(items.values()))
   await db.close()
 })
