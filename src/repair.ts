@@ -7,7 +7,7 @@ import type { OpenOptions } from './options.js'
 import type { Environment } from './platform/environment.js'
 import type { File } from './platform/file-system.js'
 import { type LostTable, RepairTarget } from './repair-target.js'
-import { BY_WITNESS, lostCheckpoint, newerThan, readSuperblocks } from './storage/data-file.js'
+import { lossByWitness, readSuperblocks } from './storage/data-file.js'
 import { SalvagedPages } from './storage/salvaged-pages.js'
 import type { Superblock } from './storage/superblock.js'
 import { mustKnow } from './table-options.js'
@@ -207,8 +207,8 @@ function superblocksOf(file: File, path: string, losses: Losses): Superblock[] {
       `the superblock in block ${(superblocks[0].checkpoint + 1) & 1} cannot be read; it is that of the checkpoint before, or after, checkpoint ${superblocks[0].checkpoint}`,
     )
   else {
-    const lost = newerThan(file, superblocks[0])
-    if (lost !== undefined) losses.structure.push(lostCheckpoint(file, superblocks[0], lost, BY_WITNESS).message)
+    const loss = lossByWitness(file, superblocks[0])
+    if (loss !== undefined) losses.structure.push(loss.message)
   }
   return superblocks
 }

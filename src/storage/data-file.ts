@@ -40,25 +40,18 @@ export function readSuperblocks(file: File): Superblock[] {
   return found.sort((a, b) => b.checkpoint - a.checkpoint)
 }
 
-/** Raises ERR_DAMAGED if a superblock bears witness to a checkpoint newer than all that can be read: what this one leads to may be gone. */
-export function mustBeNewest(file: File, newest: Superblock): void {
-  const lost = newerThan(file, newest)
-  if (lost !== undefined) throw lostCheckpoint(file, newest, lost, BY_WITNESS)
-}
-
-/** The checkpoint that a superblock bears witness to, if it is newer than this one. */
-export function newerThan(file: File, newest: Superblock): CheckpointNumber | undefined {
+/** ERR_DAMAGED if a superblock bears witness to a checkpoint newer than the newest that can be read: what that one leads to may be gone. */
+export function lossByWitness(file: File, newest: Superblock): DamagedError | undefined {
   if (newest.sealed === true) return undefined
   for (let slot = 0; slot < SUPERBLOCKS; slot++) {
     const bytes = Buffer.alloc(Page.Size)
     if (file.readSync(bytes, 0, Page.Size, slot * Page.Size) < Page.Size) continue
     const witnessed = decodeWitness(bytes, newest.databaseId)
-    if (witnessed > newest.checkpoint && (witnessed & 1) !== slot) return witnessed
+    if (witnessed > newest.checkpoint && (witnessed & 1) !== slot)
+      return lostCheckpoint(file, newest, witnessed, 'the superblock before it')
   }
   return undefined
 }
-
-export const BY_WITNESS = 'the superblock before it'
 
 /** The newest superblock that can be read is not the newest that was complete. */
 export function lostCheckpoint(file: File, used: Superblock, lost: CheckpointNumber, witness: string): DamagedError {

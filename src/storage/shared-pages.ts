@@ -3,7 +3,7 @@ import type { BlockNumber, PageId } from '../base/ids.js'
 import type { File } from '../platform/file-system.js'
 import { BlockAllocator } from './block-allocator.js'
 import { Checkpointer } from './checkpoint.js'
-import { BY_WITNESS, loadMap, lostCheckpoint, newerThan, notADatabase, readSuperblocks } from './data-file.js'
+import { loadMap, lossByWitness, notADatabase, readSuperblocks } from './data-file.js'
 import { PageMap } from './page-map.js'
 import { Pager } from './pager.js'
 import { type MapReference, SUPERBLOCKS, type Superblock } from './superblock.js'
@@ -102,14 +102,14 @@ export interface CheckpointImage {
 }
 
 function newestOf(file: File): Superblock {
-  for (let missed: number | undefined; ; ) {
+  for (let missed: unknown; ; ) {
     const [newest] = readSuperblocks(file)
     if (newest === undefined) throw notADatabase(file)
-    const lost = newerThan(file, newest)
-    if (lost === undefined) return newest
+    const loss = lossByWitness(file, newest)
+    if (loss === undefined) return newest
     // The owner may have written it since the other one was read.
-    if (lost === missed) throw lostCheckpoint(file, newest, lost, BY_WITNESS)
-    missed = lost
+    if (loss.details.checkpoint === missed) throw loss
+    missed = loss.details.checkpoint
   }
 }
 

@@ -3,7 +3,7 @@ import { DamagedError, NextkeyError } from '../base/errors.js'
 import { type CheckpointNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
 import type { Environment } from '../platform/environment.js'
 import type { File } from '../platform/file-system.js'
-import { formatDataFile, loadDataFile, lostCheckpoint, mustBeNewest, notADatabase, readSuperblocks } from '../storage/data-file.js'
+import { formatDataFile, loadDataFile, lossByWitness, lostCheckpoint, notADatabase, readSuperblocks } from '../storage/data-file.js'
 import type { Superblock } from '../storage/superblock.js'
 import { type FoundLog, openLog } from '../wal/open-log.js'
 import type { Durability, WriteAheadLog } from '../wal/write-ahead-log.js'
@@ -107,7 +107,8 @@ function createDatabase(environment: Environment, options: RecoveryOptions): voi
 async function recover(environment: Environment, options: RecoveryOptions, file: File): Promise<Engine> {
   const superblocks = readSuperblocks(file)
   if (superblocks.length === 0) throw notADatabase(file)
-  mustBeNewest(file, superblocks[0])
+  const loss = lossByWitness(file, superblocks[0])
+  if (loss !== undefined) throw loss
   let engine: Engine | undefined
   const found = findLog(environment, options, superblocks[0], () => engine?.checkpoints.stop())
   const superblock = chooseSuperblock(superblocks, found)
