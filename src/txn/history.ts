@@ -3,7 +3,8 @@ import type { CommitNumber, PageId, TrxId } from '../base/ids.js'
 /**
  * Committed transactions whose undo may still be needed by a view or has work for purge, in commit order: the history list.
  * The list itself is chained through the undo log headers, so a checkpoint holds it; this is its image in memory: a ring of
- * four numbers per transaction, no objects.
+ * four numbers per transaction, no objects. Pages and offsets leave it as integers: V8 keeps what comes out of a Float64Array as a
+ * heap number, and code that takes small integers is thrown out at every one of them, compiled again, and thrown out again.
  */
 export class History {
   #ring: Float64Array = new Float64Array(64 * FIELDS)
@@ -42,11 +43,11 @@ export class History {
   }
 
   pageAt(index: number): PageId {
-    return this.#ring[this.#slot(index) + 2] as PageId
+    return (this.#ring[this.#slot(index) + 2] >>> 0) as PageId
   }
 
   offsetAt(index: number): number {
-    return this.#ring[this.#slot(index) + 3]
+    return this.#ring[this.#slot(index) + 3] >>> 0
   }
 
   /** Whether the transaction is still in the list. A linear look: only rollback to a deleted state asks. */
