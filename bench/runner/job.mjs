@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
@@ -18,19 +20,20 @@ const childPath = fileURLToPath(new URL('child.mjs', import.meta.url))
 /**
  * @param {Job} job
  * @param {number | undefined} cpu
- * @param {string} [profiles] directory for a CPU profile
+ * @param {string} [profiles] directory for a CPU profile, and for what V8 threw out of optimized code: a function named there hundreds of times is a defect
  * @returns {Promise<import('./measure.mjs').Measurement>} of 'load' and 'rewrite and die', one without meaning
  */
 export function runJob(job, cpu, profiles) {
   const subject = job.task === 'measure' ? job.workload : job.task
   const description = `${subject} on ${job.variant}`
+  const name = `${description.replaceAll(' ', '-')}-${job.seed}`
   const profiling =
-    profiles === undefined
-      ? []
-      : ['--cpu-prof', '--cpu-prof-dir', profiles, '--cpu-prof-name', `${description.replaceAll(' ', '-')}-${job.seed}.cpuprofile`]
+    profiles === undefined ? [] : ['--trace-deopt', '--cpu-prof', '--cpu-prof-dir', profiles, '--cpu-prof-name', `${name}.cpuprofile`]
+  const output = profiles === undefined ? 'inherit' : openIn(profiles, `${name}.deopts.txt`)
   const node = [process.execPath, '--expose-gc', ...profiling, childPath]
   const [command, ...args] = cpu === undefined ? node : ['taskset', '-c', String(cpu), ...node]
-  const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = spawn(command, args, { stdio: ['ignore', output, 'inherit', 'ipc'] })
+  if (typeof output === 'number') closeSync(output)
   return new Promise((resolve, reject) => {
     /** @type {Answer | undefined} */
     let answer
@@ -47,4 +50,10 @@ export function runJob(job, cpu, profiles) {
     })
     child.send(job)
   })
+}
+
+/** @param {string} directory @param {string} name */
+function openIn(directory, name) {
+  mkdirSync(directory, { recursive: true })
+  return openSync(join(directory, name), 'w')
 }

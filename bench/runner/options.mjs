@@ -36,7 +36,7 @@ processor where taskset exists; engines alternate within every round. A full run
   --time MS          length of one measurement, and of its warm-up (default ${defaults.timeMs})
   --seed N           seed of keys and operations (default ${defaults.seed})
   --dir PATH         where databases are made and removed again (default: the system's temporary directory)
-  --profile PATH     write a CPU profile of every measurement into this directory (figures get worse)
+  --profile PATH     write a CPU profile of every measurement into this directory, and what V8 deoptimized (figures get worse)
   --json             print the results as JSON instead of a table
   --help
 
