@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { type Clock, systemClock } from './clock.js'
 import { type DirectoryLocker, nativeDirectoryLocker } from './directory-locker.js'
 import type { FileSystem } from './file-system.js'
@@ -10,6 +11,8 @@ export interface Environment {
   readonly directoryLocker: DirectoryLocker
   readonly clock: Clock
   readonly random: Random
+  /** How many processors the process may use. */
+  readonly processors: number
   /** A variable of the process's environment. */
   variable(name: string): string | undefined
 }
@@ -19,5 +22,6 @@ export const systemEnvironment: Environment = {
   directoryLocker: nativeDirectoryLocker,
   clock: systemClock,
   random: systemRandom,
+  processors: availableParallelism(),
   variable: (name) => process.env[name],
 }

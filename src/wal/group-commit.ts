@@ -13,10 +13,13 @@ import type { LogBuffer } from './log-buffer.js'
  *
  * A sync begins in the macrotask after the first waiter came: the commits of one turn share it, and so do those that
  * go on when the last sync ends. (Begun at once, it would leave them to the one after, and each would wait twice.)
- * With many committers their work takes longer than a sync, and half of them can work while the other half is synced:
+ * With many committers their work takes longer than a sync, and half of them can work while the other half is synced, if there is a
+ * processor for each ("overlaps"):
  *  - a batch that has gathered for longer than a sync takes, and is half as large as the last, begins in the midst of the turn;
  *  - when a sync ends, the next begins at once if half as many wait for it as now go on, and their work will take longer than
  *    a sync, instead of waiting for those.
+ * With one processor the work of a sync, in the operating system, is taken from the committers. Twice as many syncs then cost more than
+ * is won: 155,000 small updates a second of 64 clients, against 205,000 when all wait for one sync.
  */
 export class GroupCommit {
   /** Syncs begun so far, of either kind. */
@@ -25,6 +28,7 @@ export class GroupCommit {
   readonly #buffer: LogBuffer
   readonly #clock: Clock
   readonly #failure: LogFailure
+  readonly #overlaps: boolean
   /** Where the sync under way reaches; −1 if there is none. */
   #target = -1
   #current: Batch | undefined
@@ -38,10 +42,11 @@ export class GroupCommit {
   #duration = Number.POSITIVE_INFINITY
   #idle: Promise<void> = Promise.resolve()
 
-  constructor(buffer: LogBuffer, clock: Clock, failure: LogFailure) {
+  constructor(buffer: LogBuffer, clock: Clock, failure: LogFailure, overlaps: boolean) {
     this.#buffer = buffer
     this.#clock = clock
     this.#failure = failure
+    this.#overlaps = overlaps
     failure.listen(() => this.#rejectAll())
   }
 
@@ -62,7 +67,7 @@ export class GroupCommit {
     const batch = this.#gathering
     batch.waiters++
     if (this.#target < 0) {
-      if (batch.waiters * 2 >= this.#released && this.#clock.now() - batch.since > this.#duration) this.begin()
+      if (this.#overlaps && batch.waiters * 2 >= this.#released && this.#clock.now() - batch.since > this.#duration) this.begin()
       else this.#schedule()
     }
     return batch.promise
@@ -150,7 +155,7 @@ export class GroupCommit {
     this.#current = undefined
     if (this.#gathering === undefined) return
     const half = this.#gathering.waiters * 2 >= this.#released
-    if (half && this.#released * this.#pace > this.#duration) this.begin()
+    if (this.#overlaps && half && this.#released * this.#pace > this.#duration) this.begin()
     else this.#schedule()
   }
 

@@ -11,7 +11,7 @@ import { SegmentSupply } from './segment-supply.js'
 import { type Durability, WriteAheadLog } from './write-ahead-log.js'
 
 /** What the log touches outside the process. */
-export type LogEnvironment = Pick<Environment, 'fileSystem' | 'clock' | 'random'>
+export type LogEnvironment = Pick<Environment, 'fileSystem' | 'clock' | 'random' | 'processors'>
 
 export interface LogOptions {
   /** Made if it is not there, when a log is begun; its parent must exist and be durable by name. */
@@ -125,7 +125,7 @@ export class FoundLog {
   }
 
   #startNew(position: LogPosition): WriteAheadLog {
-    const { fileSystem, clock, random } = this.#environment
+    const { fileSystem, random } = this.#environment
     const { directory, databaseId, segmentSize = DEFAULT_SEGMENT_SIZE, spareSegments = DEFAULT_SPARES } = this.#options
     const { chain, stale, neverUsed, highestSequence, nextNumber } = this.#files
     assert(
@@ -156,7 +156,7 @@ export class FoundLog {
       { fileSystem, directory, databaseId, segmentSize, spareSegments, next, closed, unneeded, nextNumber },
       failure,
     )
-    const log = new WriteAheadLog(supply, clock, failure, this.#options.durability ?? 'sync', position)
+    const log = new WriteAheadLog(supply, this.#environment, failure, this.#options.durability ?? 'sync', position)
     if (this.#options.onFailure !== undefined) failure.listen(this.#options.onFailure)
     return log
   }

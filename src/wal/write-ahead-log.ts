@@ -1,5 +1,6 @@
 import type { LogPosition } from '../base/ids.js'
 import type { Clock } from '../platform/clock.js'
+import type { Environment } from '../platform/environment.js'
 import type { LogFailure } from './failure.js'
 import { GroupCommit } from './group-commit.js'
 import { LogBuffer } from './log-buffer.js'
@@ -53,13 +54,19 @@ export class WriteAheadLog {
   #closed: Promise<void> | undefined
 
   /** @internal Use `openLog`. */
-  constructor(supply: SegmentSupply, clock: Clock, failure: LogFailure, durability: Durability, start: LogPosition) {
+  constructor(
+    supply: SegmentSupply,
+    { clock, processors }: Pick<Environment, 'clock' | 'processors'>,
+    failure: LogFailure,
+    durability: Durability,
+    start: LogPosition,
+  ) {
     this.#supply = supply
     this.#clock = clock
     this.#failure = failure
     this.#durability = durability
     this.#buffer = new LogBuffer(supply, failure, start)
-    this.#commits = new GroupCommit(this.#buffer, clock, failure)
+    this.#commits = new GroupCommit(this.#buffer, clock, failure, processors > 1)
     failure.listen(() => this.#cancelTimer?.())
   }
 

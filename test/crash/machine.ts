@@ -34,6 +34,7 @@ export class Machine implements Environment {
   readonly directoryLocker: MemoryDirectoryLocker = new MemoryDirectoryLocker()
   readonly clock: SteppedClock = new SteppedClock()
   readonly random: Environment['random']
+  readonly processors = 2
   readonly variable = (): undefined => undefined
   readonly #prng: Prng
 

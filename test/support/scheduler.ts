@@ -85,7 +85,8 @@ export class Scheduler {
       directoryLocker: new MemoryDirectoryLocker(),
       clock: this.#clock,
       random: seededRandom(this.#prng.next()),
-      variable: () => undefined,
+      processors: 2,
+    variable: () => undefined,
     }
   }
 

@@ -58,6 +58,7 @@ export function simulatedEnvironment(
     directoryLocker: new MemoryDirectoryLocker(),
     clock: new SimulatedClock(),
     random: seededRandom(options.seed ?? 0),
+    processors: 2,
     variable: (name) => (name === 'NODE_ENV' ? nodeEnv : undefined),
   }
 }

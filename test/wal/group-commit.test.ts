@@ -8,14 +8,17 @@ import { append, appendGroup, groupBytes, newDisk, newLog, readAll, settle, type
 const BIG = { segmentSize: 4_194_304 }
 
 /** A log whose asynchronous calls complete when the test says so, and a count of its operations. */
-function manualLog(durability: 'sync' | 'write' | 'lazy' = 'sync'): {
+function manualLog(
+  durability: 'sync' | 'write' | 'lazy' = 'sync',
+  processors = 2,
+): {
   env: World
   disk: SimulatedDisk
   log: WriteAheadLog
   count: (kind: string) => number
 } {
   const disk = newDisk({ completion: 'manual' })
-  const env = world(disk)
+  const env = { ...world(disk), processors }
   const log = newLog(env, { durability, ...BIG })
   const counts = new Map<string, number>()
   disk.onOperation = ({ kind }) => counts.set(kind, (counts.get(kind) ?? 0) + 1)
@@ -77,6 +80,24 @@ describe('group commit', () => {
     disk.completeOne()
     await settle()
     expect(fourth.settled).toBe(true)
+  })
+
+  it('begins none in the midst of a turn where the sync would take its only processor', async () => {
+    const { env, disk, log } = manualLog('sync', 1)
+    const commit = (number: number): { settled: boolean } => stateOf(log.commitDurability(appendGroup(log, number, 100)))
+    commit(0)
+    await settle()
+    env.clock.advance(2)
+    disk.completeOne()
+    await settle()
+    const second = commit(1)
+    env.clock.advance(3)
+    const third = commit(2)
+    expect(disk.pending).toBe(0)
+    await settle()
+    disk.completeOne()
+    await settle()
+    expect([second.settled, third.settled, disk.pending]).toEqual([true, true, 0])
   })
 
   it('gathers what comes while a sync is under way for the next one', async () => {

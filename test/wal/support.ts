@@ -18,7 +18,7 @@ export interface World extends LogEnvironment {
 }
 
 export function world(disk: SimulatedDisk = newDisk(), seed: number = 1): World {
-  return { fileSystem: disk, clock: new SimulatedClock(), random: seededRandom(seed) }
+  return { fileSystem: disk, clock: new SimulatedClock(), random: seededRandom(seed), processors: 2 }
 }
 
 /** A disk with a directory for the database, durable by name. */
