@@ -86,7 +86,7 @@ export class Scheduler {
       clock: this.#clock,
       random: seededRandom(this.#prng.next()),
       processors: 2,
-    variable: () => undefined,
+      variable: () => undefined,
     }
   }
 
