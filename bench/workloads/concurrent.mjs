@@ -51,8 +51,10 @@ async function transfers(context, perClient, transfer) {
   /** @param {number} n @param {number} amount */
   const add = (n, amount) => balances.set(n, (balances.get(n) ?? initialBalance(n)) + amount)
 
+  /** What the clients have left to do in this call. They share it, so that none runs alone in the end. */
+  let left = 0
   async function client() {
-    for (let i = 0; i < perClient; i++) {
+    while (left-- > 0) {
       const from = Math.floor(random() * context.rows)
       const to = (from + 1 + Math.floor(random() * (context.rows - 1))) % context.rows
       const amount = 1 + Math.floor(random() * 10)
@@ -67,7 +69,10 @@ async function transfers(context, perClient, transfer) {
     timeMs: context.timeMs,
     iterations: 2,
     warmupMs: context.timeMs,
-    run: () => Promise.all(Array.from({ length: clients }, client)),
+    run() {
+      left = clients * perClient
+      return Promise.all(Array.from({ length: clients }, client))
+    },
   })
   await store.close()
   const reopened = await context.openStore()

@@ -255,12 +255,14 @@ async function manyClients(context, letter) {
   const model = makeModel(context)
   const { operations, targets } = makeStream(context, letter)
   const { keys, balances } = model
-  const perClient = 32
+  const perCall = clients * 32
   let next = 0
   let checked = 0
+  /** What the clients have left to do in this call. They share it, so that none runs alone in the end. */
+  let left = 0
 
   async function client() {
-    for (let done = 0; done < perClient; done++) {
+    while (left-- > 0) {
       const i = next
       next = (next + 1) % streamLength
       const n = targets[i]
@@ -278,11 +280,14 @@ async function manyClients(context, letter) {
     }
   }
   const measurement = await measure({
-    operations: clients * perClient,
+    operations: perCall,
     async: true,
     timeMs: context.timeMs,
     warmupMs: context.timeMs,
-    run: () => Promise.all(Array.from({ length: clients }, client)),
+    run() {
+      left = perCall
+      return Promise.all(Array.from({ length: clients }, client))
+    },
   })
   checked += model.verify(store)
   await store.close()
