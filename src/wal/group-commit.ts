@@ -9,7 +9,9 @@ import type { LogBuffer } from './log-buffer.js'
  * RULE 1. A position is acknowledged only after a sync that began when everything before it had been written, and succeeded.
  * RULE 2. There is at most one asynchronous sync. It covers what was written when it began (`#target`), whatever is written
  *   meanwhile. A synchronous one may run beside it, on descriptors of its own (see Segment).
- * RULE 3. A batch is the waiters of one sync: `#current` of the one under way, `#gathering` of the next. All share a promise.
+ * RULE 3. Commits that wait only for the operating system share a write: it comes in the microtask after the first of them, before which
+ *   all those run that are ready now, and what is appended by then goes along.
+ * RULE 4. A batch is the waiters of one sync: `#current` of the one under way, `#gathering` of the next. All share a promise.
  *
  * A sync begins in the macrotask after the first waiter came: the commits of one turn share it, and so do those that
  * go on when the last sync ends. (Begun at once, it would leave them to the one after, and each would wait twice.)
@@ -41,6 +43,7 @@ export class GroupCommit {
   /** How long an asynchronous sync takes, ms. */
   #duration = Number.POSITIVE_INFINITY
   #idle: Promise<void> = Promise.resolve()
+  #writing: Promise<void> | undefined
 
   constructor(buffer: LogBuffer, clock: Clock, failure: LogFailure, overlaps: boolean) {
     this.#buffer = buffer
@@ -71,6 +74,21 @@ export class GroupCommit {
       else this.#schedule()
     }
     return batch.promise
+  }
+
+  /**
+   * A promise for everything before `position` to be handed to the operating system, or undefined if it is.
+   * Raises, or rejects with, ERR_COMMIT_UNKNOWN.
+   */
+  waitWritten(position: number): Promise<void> | undefined {
+    if (position <= this.#buffer.written) return undefined
+    assert(position <= this.#buffer.end, 'a commit waits for what was appended')
+    if (this.#writing === undefined) {
+      this.#writing = this.#writeSoon()
+      // A commit that nobody awaits must not end the process when the disk fails.
+      this.#writing.catch(() => {})
+    }
+    return this.#writing
   }
 
   /** Begins an asynchronous sync of everything so far, unless one is under way. */
@@ -115,6 +133,12 @@ export class GroupCommit {
   /** Resolves when no sync is under way. */
   async settled(): Promise<void> {
     while (this.#target >= 0) await this.#idle
+  }
+
+  async #writeSoon(): Promise<void> {
+    await undefined
+    this.#writing = undefined
+    this.#buffer.write()
   }
 
   /** A sync is known to be over only when the event loop comes to it: the short ones say more, and the measure rises slowly. */

@@ -128,13 +128,17 @@ export class WriteAheadLog {
   commitDurability(position: LogPosition): Promise<void> | undefined {
     if (this.#durability === 'sync') return this.waitDurable(position)
     this.#settleWithoutSync(position)
-    return undefined
+    return this.#durability === 'write' ? this.#commits.waitWritten(position) : undefined
   }
 
   /** The same for a synchronous commit: it has what its mode asks for when this returns. */
   commitDurabilitySync(position: LogPosition): void {
-    if (this.#durability !== 'sync') this.#settleWithoutSync(position)
-    else if (position > this.#buffer.durable) this.#commits.syncNow()
+    if (this.#durability === 'sync') {
+      if (position > this.#buffer.durable) this.#commits.syncNow()
+      return
+    }
+    this.#settleWithoutSync(position)
+    if (this.#durability === 'write') this.#buffer.write()
   }
 
   /** Hands everything to the operating system: it survives the death of the process. Raises ERR_COMMIT_UNKNOWN. */
@@ -192,7 +196,6 @@ export class WriteAheadLog {
   #settleWithoutSync(position: LogPosition): void {
     if (position <= this.#buffer.durable) return
     if (this.#failure.happened) throw this.#failure.commitUnknown()
-    if (this.#durability === 'write') this.#buffer.write()
     this.#payDebts()
   }
 

@@ -82,14 +82,16 @@ async function use(env: World, log: WriteAheadLog, witness: Witness, random: Prn
       const end = witness.append(log, random.bool(0.06) ? 1 + random.int(20_000) : 1 + random.int(400))
       const count = witness.groups.length
       if (random.bool(0.7)) {
-        const wait = random.bool() ? log.commitDurability(end) : log.waitDurable(end)
+        const asCommitted = random.bool()
+        const wait = asCommitted ? log.commitDurability(end) : log.waitDurable(end)
         if (wait === undefined) {
           if (log.isDurable(end)) witness.acknowledge(count)
           else if (durability === 'sync') throw new Error('a commit was acknowledged before it was durable')
         } else {
           const { life } = witness
+          const saysDurable = durability === 'sync' || !asCommitted
           void wait.then(
-            () => witness.life === life && witness.acknowledge(count),
+            () => witness.life === life && (saysDurable || log.isDurable(end)) && witness.acknowledge(count),
             () => {},
           )
         }

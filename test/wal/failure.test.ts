@@ -121,11 +121,14 @@ describe('a failed write', () => {
     expect(codeOf(() => log.waitDurable(log.end))).toBe('ERR_COMMIT_UNKNOWN')
   })
 
-  it("is raised at once in 'write' mode", () => {
+  it("is raised in 'write' mode, also by a commit that comes before it is known", async () => {
     const env = world()
     const log = newLog(env, { durability: 'write' })
     env.fileSystem.failAt({ on: 'write' })
+    const first = log.commitDurability(appendGroup(log, 0, 100))
     const end = appendGroup(log, 0, 100)
+    const second = log.commitDurability(end)
+    expect([await rejectionOf(first), await rejectionOf(second)]).toEqual(['ERR_COMMIT_UNKNOWN', 'ERR_COMMIT_UNKNOWN'])
     expect(codeOf(() => log.commitDurability(end))).toBe('ERR_COMMIT_UNKNOWN')
     expect(codeOf(() => log.commitDurabilitySync(end))).toBe('ERR_COMMIT_UNKNOWN')
   })

@@ -217,19 +217,38 @@ describe('a synchronous commit', () => {
 })
 
 describe("in 'write' mode a commit", () => {
-  it('is handed to the operating system, and waits for nothing', () => {
+  it('is handed to the operating system, and waits for nothing else', async () => {
     const { disk, log, count } = manualLog('write')
     const end = appendGroup(log, 0, 100)
-    expect(log.commitDurability(end)).toBeUndefined()
+    await log.commitDurability(end)
     expect([log.writtenThrough, count('write'), count('sync'), disk.pending]).toEqual([end, 1, 0, 0])
     log.commitDurabilitySync(appendGroup(log, 1, 100))
     expect(log.writtenThrough).toBe(log.end)
     expect(readAll(world(disk.killProcess(new Prng(1))), undefined, BIG).groups).toHaveLength(2)
   })
 
+  it('shares its write with those that commit before the next microtask', async () => {
+    const { log, count } = manualLog('write')
+    const committer = async (n: number): Promise<void> => {
+      for (let i = 0; i < 5; i++) await log.commitDurability(appendGroup(log, n * 5 + i, 50))
+    }
+    await Promise.all(Array.from({ length: 64 }, (_, n) => committer(n)))
+    expect([count('write'), log.writtenThrough]).toEqual([5, log.end])
+  })
+
+  it('waits for no write when a synchronous one has written it meanwhile', async () => {
+    const { log, count } = manualLog('write')
+    const first = log.commitDurability(appendGroup(log, 0, 100))
+    log.commitDurabilitySync(appendGroup(log, 1, 100))
+    expect(log.writtenThrough).toBe(log.end)
+    await first
+    expect(count('write')).toBe(1)
+    expect(log.commitDurability(log.end)).toBeUndefined()
+  })
+
   it('is synced a second later', async () => {
     const { env, disk, log } = manualLog('write')
-    log.commitDurability(appendGroup(log, 0, 100))
+    await log.commitDurability(appendGroup(log, 0, 100))
     env.clock.advance(999)
     expect(disk.pending).toBe(0)
     env.clock.advance(1)
