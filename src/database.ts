@@ -468,6 +468,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
       process.off('exit', this.#exitHook)
       await this.inspector?.close()
       await engine.wal?.close().catch(() => {})
+      await engine.file.settled()
       engine.file.close()
       this.#lock?.release()
     }
@@ -485,7 +486,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
 
   /** @internal What an asynchronous operation awaits before it ends: a turn of the event loop, or a checkpoint that work outruns (D1). */
   pause(): Promise<void> | undefined {
-    return this.engine.checkpoints.overdue() ?? this.#turns.next()
+    return this.engine.overdue() ?? this.#turns.next()
   }
 
   /** @internal Whatever close() waits for. */

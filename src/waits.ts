@@ -36,7 +36,7 @@ export class Waits {
   /** Goes on with steps whose first `next()` answered with this request. */
   async finish<T>(steps: Steps<T>, first: Wait, options: WaitOptions): Promise<T> {
     for (let request = first; ; ) {
-      if (request === PAUSE) await (this.#engine.checkpoints.overdue() ?? this.#clock.macrotask())
+      if (request === PAUSE) await (this.#engine.overdue() ?? this.#clock.macrotask())
       else await this.#settled(request, options)
       const next = steps.next()
       if (next.done === true) return next.value

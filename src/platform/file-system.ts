@@ -44,5 +44,7 @@ export interface File {
   syncSync(): void
   sync(): Promise<void>
   truncate(size: number): void
+  /** Resolves when no asynchronous call is under way, however they ended: nothing of this process will reach the file after it. */
+  settled(): Promise<void>
   close(): void
 }

@@ -79,6 +79,7 @@ class NodeFile implements File {
   /** Asynchronous calls in the kernel's hands; the descriptor is given back only when there are none. */
   #underWay = 0
   #closing = false
+  #onSettled: (() => void)[] = []
 
   constructor(filePath: string, fd: number) {
     this.path = path.resolve(filePath)
@@ -150,6 +151,11 @@ class NodeFile implements File {
     fs.ftruncateSync(this.#descriptor(), size)
   }
 
+  settled(): Promise<void> {
+    if (this.#underWay === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#onSettled.push(resolve))
+  }
+
   close(): void {
     if (this.#closing) return
     this.#closing = true
@@ -169,8 +175,10 @@ class NodeFile implements File {
 
   #end(): void {
     this.#underWay--
+    if (this.#underWay > 0) return
+    for (const resolve of this.#onSettled.splice(0)) resolve()
     // Nobody is left to be told of an error here; what had to be durable was synced.
-    if (this.#closing && this.#underWay === 0) fs.close(this.#release(), () => {})
+    if (this.#closing) fs.close(this.#release(), () => {})
   }
 
   #release(): number {

@@ -14,8 +14,8 @@ import type { BlockNumber } from '../base/ids.js'
  *     checkpoint is complete.
  * B3. Freed after a freeze, it may be in the frozen map as well: reusable when the *next* checkpoint is complete.
  *
- * B4. A block that an abandoned asynchronous write may still reach (see BackgroundRun) is *held*: it is not reusable
- *     before that write has settled, whatever became of it meanwhile.
+ * B4. A block that an asynchronous write may still reach, though nobody waits for it (abandoned, see BackgroundRun; or the page cleaner's),
+ *     is *held*: it is not reusable before that write has settled, whatever became of it meanwhile.
  *
  * B5. A *pin* keeps from reuse what the newest complete checkpoint refers to, block by block until each is unpinned: blocks that would
  *     be released meanwhile stay used. Used and not young is a superset of what that checkpoint's map has: whatever it has was in a
@@ -37,7 +37,7 @@ export class BlockAllocator {
   #noLongRuns = false
   #freed: BlockNumber[] = []
   #freedBeforeFreeze: BlockNumber[] = []
-  /** B4: held block → whether it was released meanwhile. Nearly always empty. */
+  /** B4: held block → whether it was released meanwhile. A few batches at most. */
   readonly #held: Map<BlockNumber, boolean> = new Map()
   /** B5: one bit per pinned block, and per block that only its pin keeps. */
   #pinned: Int32Array | undefined

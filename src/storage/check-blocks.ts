@@ -7,7 +7,7 @@ import { SUPERBLOCKS } from './superblock.js'
 
 /**
  * Reads every block that the current map refers to, whether its page is in memory or not, and compares it with the map. Each step is one
- * page, and looks at map and file in one turn. A block that a checkpoint is writing just now is left out: the page may not have arrived yet.
+ * page, and looks at map and file in one turn. A block that is being written just now is left out: the page may not have arrived yet.
  */
 export function* checkBlocks(pager: Pager, report: (problem: string) => void, seen: () => void): Generator<void, void, void> {
   const { map, file } = pager

@@ -81,6 +81,7 @@ export class Checkpointer {
       if (batches % BATCHES_PER_SYNC === 0) yield new SyncFile(pager)
     }
     yield* this.#writeMap()
+    yield new WritesLanded(pager)
     yield new SyncFile(pager)
     yield info.logDurable
     const blocks = pager.allocator.total
@@ -231,6 +232,23 @@ class BatchWrite implements Effect {
     allocator.hold(blocks)
     const release = (): void => allocator.unhold(blocks)
     this.#settled?.then(release, release)
+  }
+}
+
+/** L4 of the page cleaner. */
+class WritesLanded implements Effect {
+  readonly #pager: Pager
+
+  constructor(pager: Pager) {
+    this.#pager = pager
+  }
+
+  runSync(): void {
+    this.#pager.cleaner.landSync()
+  }
+
+  runAsync(): Promise<void> {
+    return this.#pager.cleaner.landed()
   }
 }
 

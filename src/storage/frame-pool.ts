@@ -13,8 +13,10 @@ export const enum FrameState {
   Dirty = 2,
   /** Dirty when the running checkpoint began, unchanged since, not written yet. */
   Frozen = 3,
-  /** As Clean, but the asynchronous write of it is under way: it must not leave memory, the disk may not have it yet. */
+  /** As Clean, but the checkpoint's write of it is under way: it must not leave memory, the disk may not have it yet. */
   Writing = 4,
+  /** As Writing, by the page cleaner. */
+  Cleaning = 5,
 }
 
 /**
@@ -117,7 +119,7 @@ export class FramePool {
         this.#lastRound = this.operation
       }
       const state = this.state[frame]
-      if (state === FrameState.Empty || state === FrameState.Writing) continue
+      if (state === FrameState.Empty || state >= FrameState.Writing) continue
       // After a whole round without a cold frame anything goes but the operation's own.
       const limit = looked >= this.capacity ? this.operation : this.#coldBefore
       if (this.stamps[frame] < limit) return frame

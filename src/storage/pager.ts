@@ -6,6 +6,7 @@ import type { File } from '../platform/file-system.js'
 import { AdaptiveHash } from './adaptive-hash.js'
 import { BlockAllocator } from './block-allocator.js'
 import { FramePool, FrameState } from './frame-pool.js'
+import { PageCleaner } from './page-cleaner.js'
 import { Page, type PageType } from './page-format.js'
 import { PageMap } from './page-map.js'
 import type { PageStore } from './page-store.js'
@@ -17,13 +18,13 @@ import { WriteBatch } from './write-batch.js'
  *
  * States of a frame and who moves it:
  *
- *   Clean ──willChange──▶ Dirty ──evict / checkpoint without freeze──▶ Clean
- *   Dirty ──freeze──▶ Frozen ──checkpoint──▶ Writing ──written──▶ Clean
- *   Frozen ──willChange──▶ (its image is written at once) ──▶ Dirty        Writing ──willChange──▶ Dirty
+ *   Clean ──willChange──▶ Dirty ──freeze──▶ Frozen ──checkpoint──▶ Writing ──written──▶ Clean
+ *   Dirty, Frozen ──about to be evicted──▶ Cleaning ──written──▶ Clean        ──evicted──▶ (written at once) ──▶ Empty
+ *   Frozen ──willChange──▶ (its image is staged) ──▶ Dirty        Writing, Cleaning ──willChange──▶ Dirty
  *
- * P1. A frozen frame's bytes reach the disk before they change: `willChange` writes the image itself, with a few of its
- *     frozen neighbours in the same write. (Copying them aside would cost memory in proportion to the dirty pages and gain
- *     little: the write goes to the operating system's cache and serves the checkpoint.)
+ * P1. A frozen frame's bytes are on their way to the disk before they change: `willChange` hands the image to the page cleaner itself, with a
+ *     few of its frozen neighbours, or writes them, if that is busy. (Copying all of them aside would cost memory in proportion to the dirty
+ *     pages.)
  * P2. The place of a frame that is evicted dirty goes to the current map, of a frozen one to the frozen map.
  * P3. Only bytes copied to a staging buffer are ever handed to a write that is not over when the call returns.
  * P4. A failed write or sync of the data file poisons the pager: nothing is changed or written after it.
@@ -48,7 +49,7 @@ export class Pager implements PageStore {
   onFailure: ((failure: NextkeyError) => void) | undefined
   /** In a reader beside the owner of the file: what it means that a block is not what the map says; undefined: damage. */
   onMismatch: ((page: PageId, block: BlockNumber) => NextkeyError | undefined) | undefined
-  readonly counters: PagerCounters = { misses: 0, evictedDirty: 0, blocksWritten: 0, frozenWrittenInline: 0 }
+  readonly counters: PagerCounters = { misses: 0, evictedDirty: 0, cleanedAhead: 0, blocksWritten: 0, frozenWrittenInline: 0 }
 
   /** Frames frozen by the running checkpoint, in the order it writes them; undefined when none runs. */
   #frozen: Int32Array | undefined
@@ -56,6 +57,9 @@ export class Pager implements PageStore {
   /** The batch of frozen pages whose asynchronous write is not over. */
   #underWay: WriteBatch | undefined
   readonly #inline: WriteBatch = new WriteBatch(CLEANING_BATCH)
+  readonly cleaner: PageCleaner
+  /** Frames taken from other pages since the cleaner last looked for dirty ones. */
+  #taken = 0
 
   constructor(file: File, cacheSize: number, blocksInFile: number) {
     this.pool = new FramePool(cacheSize)
@@ -68,6 +72,7 @@ export class Pager implements PageStore {
     this.file = file
     this.allocator = new BlockAllocator(SUPERBLOCKS, blocksInFile)
     this.map = new PageMap(this.allocator)
+    this.cleaner = new PageCleaner(this)
   }
 
   /** Whether the operation under way has changed, made or freed a page: an error before that left everything as it was. */
@@ -231,6 +236,7 @@ export class Pager implements PageStore {
 
   /** Whether a write that is not over is to fill the block. (Its frame may be dirty again: its state does not tell.) */
   isArriving(block: BlockNumber): boolean {
+    if (this.cleaner.isArriving(block)) return true
     const batch = this.#underWay
     if (batch === undefined) return false
     for (let at = 0; at < batch.count; at++) if (batch.blocks[at] === block) return true
@@ -251,18 +257,23 @@ export class Pager implements PageStore {
     state[frame] = FrameState.Dirty
   }
 
-  /** P1: writes a frozen frame now, and the frozen ones the checkpoint would write next. */
+  /** P1: writes a frozen frame, and the frozen ones the checkpoint would write next. */
   #writeFrozenWith(frame: number): void {
     const frozen = this.#frozen as Int32Array
-    const batch = this.#inline
+    const ahead = this.cleaner.take()
+    const batch = ahead ?? this.#inline
     batch.reset()
     batch.add(frame)
-    for (let at = this.#frozenAt; at < frozen.length && batch.count < INLINE_NEIGHBOURS; at++) {
+    const most = Math.min(INLINE_NEIGHBOURS, batch.capacity)
+    for (let at = this.#frozenAt; at < frozen.length && batch.count < most; at++) {
       this.#frozenAt = at + 1
       if (frozen[at] !== frame && this.pool.state[frozen[at]] === FrameState.Frozen) batch.add(frozen[at])
     }
-    this.counters.frozenWrittenInline += batch.count
-    this.#writeInline(batch, true)
+    if (ahead !== undefined) this.#writeAhead(batch, true)
+    else {
+      this.counters.frozenWrittenInline += batch.count
+      this.#writeInline(batch, true)
+    }
   }
 
   #miss(page: PageId): FrameBase {
@@ -317,7 +328,28 @@ export class Pager implements PageStore {
     const frame = this.pool.nextCold()
     if (this.pool.state[frame] !== FrameState.Clean) this.#clean(frame)
     this.pool.unassign(frame)
+    if (++this.#taken >= this.cleaner.batchPages >> 1) this.#cleanAhead()
     return frame
+  }
+
+  /** Hands dirty frames that the clock hand will come to, and would take, to the cleaner. */
+  #cleanAhead(): void {
+    this.#taken = 0
+    const { pool, cleaner } = this
+    const batch = this.failure === undefined ? cleaner.take() : undefined
+    if (batch === undefined) return
+    let kind = FrameState.Empty
+    const reach = Math.min(pool.capacity >> 2, CLEANING_REACH)
+    for (let step = 0, frame = pool.hand; step < reach && !batch.isFull; step++, frame = frame + 1 === pool.capacity ? 0 : frame + 1) {
+      if (!pool.isColdDirty(frame) || (kind !== FrameState.Empty && pool.state[frame] !== kind)) continue
+      kind = pool.state[frame]
+      batch.add(frame)
+    }
+    if (batch.count < batch.capacity >> 1) cleaner.giveBack(batch)
+    else {
+      this.counters.cleanedAhead += batch.count
+      this.#writeAhead(batch, kind === FrameState.Frozen)
+    }
   }
 
   /** Writes out a dirty frame and, in the same write, cold dirty ones that the clock hand would meet next. */
@@ -346,6 +378,12 @@ export class Pager implements PageStore {
     for (let at = 0; at < batch.count; at++) this.pool.state[batch.frames[at]] = FrameState.Clean
   }
 
+  #writeAhead(batch: WriteBatch, frozen: boolean): void {
+    this.#place(batch, frozen)
+    for (let at = 0; at < batch.count; at++) this.pool.state[batch.frames[at]] = FrameState.Cleaning
+    this.cleaner.begin(batch)
+  }
+
   /** Copies the batch's frames to its staging buffer, gives them blocks, and tells the map (P2, P3). */
   #place(batch: WriteBatch, frozen: boolean): void {
     const { pool, map } = this
@@ -362,9 +400,12 @@ export class Pager implements PageStore {
 
 export interface PagerCounters {
   misses: number
+  /** Pages written because their frame was needed. */
   evictedDirty: number
+  /** Pages written because their frame would be needed soon. */
+  cleanedAhead: number
   blocksWritten: number
-  /** Frozen pages written because somebody wanted to change them, not by the checkpoint itself. */
+  /** Frozen pages written inline because somebody wanted to change them. */
   frozenWrittenInline: number
 }
 

@@ -16,6 +16,8 @@ export class WriteBatch {
   readonly frames: Int32Array
   readonly blocks: Int32Array
   readonly checksums: Int32Array
+  /** Versions of the frames when they were staged. */
+  readonly versions: Int32Array
   readonly staging: Buffer
 
   constructor(capacity: number) {
@@ -23,6 +25,7 @@ export class WriteBatch {
     this.frames = new Int32Array(capacity)
     this.blocks = new Int32Array(capacity)
     this.checksums = new Int32Array(capacity)
+    this.versions = new Int32Array(capacity)
     this.staging = Buffer.allocUnsafeSlow(capacity * Page.Size)
   }
 
@@ -48,6 +51,7 @@ export class WriteBatch {
       const to = at << Page.Shift
       assert(pool.u32[(from + Page.Id) >> 2] === pageOf[this.frames[at]], 'a frame does not hold the page it is said to hold')
       pool.buffer.copy(this.staging, to, from, from + Page.Size)
+      this.versions[at] = pool.versions[this.frames[at]]
       this.staging.writeUInt32LE(interval >>> 0, to + Page.Interval)
     }
     this.sealPages(this.count, allocator, young)

@@ -314,6 +314,11 @@ export class Engine {
     this.pager.beginOperation()
   }
 
+  /** For asynchronous operations: a promise to wait for if work outruns a checkpoint or the writing of pages. */
+  overdue(): Promise<void> | undefined {
+    return this.checkpoints.overdue() ?? this.pager.cleaner.behind
+  }
+
   /** After each statement: debts that background work has run up are paid inline (D1). */
   payDebts(): void {
     this.purging.payDebts()

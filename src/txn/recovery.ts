@@ -64,6 +64,8 @@ export async function openEngine(environment: Environment, options: RecoveryOpti
   try {
     return options.shared ? openSharedReader(environment, options, file) : await recover(environment, options, file)
   } catch (error) {
+    // Whoever opens the database next must have it alone.
+    await file.settled()
     file.close()
     throw error
   }

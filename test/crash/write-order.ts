@@ -308,6 +308,10 @@ class WatchedFile implements File {
     this.#file.truncate(size)
   }
 
+  settled(): Promise<void> {
+    return this.#file.settled()
+  }
+
   close(): void {
     this.#file.close()
   }

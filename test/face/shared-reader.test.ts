@@ -286,7 +286,7 @@ describe('pages that the owner has used again', () => {
           gone++
         }
       }
-      for (let round = 0; round < 25; round++) {
+      for (let round = 0; round < 40; round++) {
         for (let moves = random.int(60); moves >= 0; moves--) await move()
         if (random.int(3) > 0) await owner.db.checkpoint()
         if (random.int(4) === 0) await reader.refresh()

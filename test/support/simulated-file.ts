@@ -10,6 +10,8 @@ export class SimulatedFile implements File {
   readonly #disk: SimulatedDisk
   readonly #readOnly: boolean
   #open = true
+  #underWay = 0
+  #onSettled: (() => void)[] = []
 
   constructor(disk: SimulatedDisk, inode: Inode, path: string, readOnly: boolean) {
     this.path = path
@@ -38,7 +40,7 @@ export class SimulatedFile implements File {
 
   async write(buffer: Uint8Array, offset: number, length: number, position: number): Promise<void> {
     this.#require('write', true)
-    await this.#disk.writeLater(this, buffer.subarray(offset, offset + length), position)
+    await this.#counted(this.#disk.writeLater(this, buffer.subarray(offset, offset + length), position))
   }
 
   syncSync(): void {
@@ -48,7 +50,7 @@ export class SimulatedFile implements File {
 
   async sync(): Promise<void> {
     this.#require('fdatasync', false)
-    await this.#disk.syncLater(this)
+    await this.#counted(this.#disk.syncLater(this))
   }
 
   truncate(size: number): void {
@@ -56,11 +58,24 @@ export class SimulatedFile implements File {
     this.#disk.truncate(this, size)
   }
 
+  settled(): Promise<void> {
+    return this.#underWay === 0 ? Promise.resolve() : new Promise((resolve) => this.#onSettled.push(resolve))
+  }
+
   close(): void {
     if (!this.#open) return
     this.#open = false
     this.inode.handles--
     this.#disk.closed(this.inode)
+  }
+
+  async #counted(call: Promise<void>): Promise<void> {
+    this.#underWay++
+    try {
+      await call
+    } finally {
+      if (--this.#underWay === 0) for (const resolve of this.#onSettled.splice(0)) resolve()
+    }
   }
 
   #require(syscall: string, writable: boolean): void {
