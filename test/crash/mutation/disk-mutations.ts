@@ -2,7 +2,6 @@ import { type Mutation, mutation } from './mutation.js'
 
 const PAGER = 'src/storage/pager.ts'
 const CHECKPOINT = 'src/storage/checkpoint.ts'
-const PAGE_CLEANER = 'src/storage/page-cleaner.ts'
 const ALLOCATOR = 'src/storage/block-allocator.ts'
 const DATA_FILE = 'src/storage/data-file.ts'
 const SEGMENT_WINDOW = 'src/wal/segment-window.ts'
@@ -96,27 +95,6 @@ export const SYNCS: readonly Mutation[] = [
     'pages that the page cleaner writes are not waited for by the checkpoint that needs them',
     CHECKPOINT,
     'yield new WritesLanded(pager)\n',
-    '',
-  ),
-  mutation(
-    'cleaned-blocks-held',
-    'a block is used again while the page cleaner still writes to it',
-    PAGE_CLEANER,
-    'allocator.hold(write.blocks)',
-    'allocator.hold([])',
-  ),
-  mutation(
-    'cleaning-stays',
-    'a page leaves memory before the page cleaner has written it',
-    'src/storage/frame-pool.ts',
-    'state >= FrameState.Writing',
-    'state === FrameState.Writing',
-  ),
-  mutation(
-    'cleaned-version',
-    'a page that changed while the page cleaner wrote it, and is being written again, counts as written',
-    PAGE_CLEANER,
-    ' && versions[frame] === batch.versions[at]',
     '',
   ),
   mutation(
