@@ -94,7 +94,7 @@ export class PageCleaner {
   async #write(write: PendingWrite): Promise<void> {
     const { file } = this.#pager
     try {
-      await write.batch.write(file, () => write.landed)
+      await write.batch.writeAtOnce(file)
       if (!write.landed) this.#land(write)
     } catch (error) {
       // Of a batch that was written again meanwhile nothing depends on it.

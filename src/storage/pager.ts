@@ -328,24 +328,27 @@ export class Pager implements PageStore {
     const frame = this.pool.nextCold()
     if (this.pool.state[frame] !== FrameState.Clean) this.#clean(frame)
     this.pool.unassign(frame)
-    if (++this.#taken >= this.cleaner.batchPages >> 1) this.#cleanAhead()
+    if (++this.#taken >= this.cleaner.batchPages >> 2) this.#cleanAhead()
     return frame
   }
 
   /** Hands dirty frames that the clock hand will come to, and would take, to the cleaner. */
   #cleanAhead(): void {
     this.#taken = 0
+    if (this.failure !== undefined) return
+    this.#cleanAheadOf(FrameState.Dirty)
+    if (this.#frozen !== undefined) this.#cleanAheadOf(FrameState.Frozen)
+  }
+
+  #cleanAheadOf(kind: FrameState.Dirty | FrameState.Frozen): void {
     const { pool, cleaner } = this
-    const batch = this.failure === undefined ? cleaner.take() : undefined
+    const batch = cleaner.take()
     if (batch === undefined) return
-    let kind = FrameState.Empty
     const reach = Math.min(pool.capacity >> 2, CLEANING_REACH)
     for (let step = 0, frame = pool.hand; step < reach && !batch.isFull; step++, frame = frame + 1 === pool.capacity ? 0 : frame + 1) {
-      if (!pool.isColdDirty(frame) || (kind !== FrameState.Empty && pool.state[frame] !== kind)) continue
-      kind = pool.state[frame]
-      batch.add(frame)
+      if (pool.state[frame] === kind && pool.isColdDirty(frame)) batch.add(frame)
     }
-    if (batch.count < batch.capacity >> 1) cleaner.giveBack(batch)
+    if (batch.count < batch.capacity >> 2) cleaner.giveBack(batch)
     else {
       this.counters.cleanedAhead += batch.count
       this.#writeAhead(batch, kind === FrameState.Frozen)
@@ -409,8 +412,8 @@ export interface PagerCounters {
   frozenWrittenInline: number
 }
 
-/** Pages in one write: 1 MiB. */
-const CLEANING_BATCH = 64
+/** Pages written inline together, when the page cleaner did not come by in time: a quarter of a MiB. */
+const CLEANING_BATCH = 16
 /** How far from the clock hand to look for them. */
 const CLEANING_REACH = 512
 /** Frozen pages written together when one of them is about to change: a quarter of a MiB, about 0.1 ms. */

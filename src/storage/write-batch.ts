@@ -86,6 +86,17 @@ export class WriteBatch {
     }
   }
 
+  /** The same with all runs under way at a time: one turn of the event loop ends them. Settles when all are over. */
+  async writeAtOnce(file: File): Promise<void> {
+    const writes: Promise<void>[] = []
+    for (let at = 0; at < this.count; ) {
+      const run = this.#runAt(at)
+      writes.push(file.write(this.staging, at << Page.Shift, run << Page.Shift, this.blocks[at] * Page.Size))
+      at += run
+    }
+    for (const outcome of await Promise.allSettled(writes)) if (outcome.status === 'rejected') throw outcome.reason
+  }
+
   /** Pages from `at` on whose blocks follow one another. */
   #runAt(at: number): number {
     let run = 1
