@@ -38,7 +38,7 @@ import { type CheckReport, checkDatabase } from './txn/check.js'
 import type { Engine } from './txn/engine.js'
 import { type Outcome, Remaining, type Steps } from './txn/outcome.js'
 import type { Want } from './txn/range-scan.js'
-import { openEngine } from './txn/recovery.js'
+import { closeDataFile, openEngine } from './txn/recovery.js'
 import type { TableStore } from './txn/table-store.js'
 import { TableUse } from './txn/table-use.js'
 import type { Trx } from './txn/trx.js'
@@ -468,8 +468,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
       process.off('exit', this.#exitHook)
       await this.inspector?.close()
       await engine.wal?.close().catch(() => {})
-      await engine.file.settled()
-      engine.file.close()
+      await closeDataFile(engine.file)
       this.#lock?.release()
     }
   }

@@ -64,11 +64,15 @@ export async function openEngine(environment: Environment, options: RecoveryOpti
   try {
     return options.shared ? openSharedReader(environment, options, file) : await recover(environment, options, file)
   } catch (error) {
-    // Whoever opens the database next must have it alone.
-    await file.settled()
-    file.close()
+    await closeDataFile(file)
     throw error
   }
+}
+
+/** When it resolves, nothing of this process will reach the file any more: whoever opens the database next has it alone. */
+export async function closeDataFile(file: File): Promise<void> {
+  await file.settled()
+  file.close()
 }
 
 export function dataPath(directory: string): string {
