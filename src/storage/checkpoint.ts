@@ -235,7 +235,7 @@ class BatchWrite implements Effect {
   }
 }
 
-/** L4 of the page cleaner. */
+/** Q4 of the page cleaner. */
 class WritesLanded implements Effect {
   readonly #pager: Pager
 

@@ -10,13 +10,13 @@ import { WriteBatch } from './write-batch.js'
  *
  * A batch is staged in one synchronous step: bytes copied, blocks given, map told. Then its frames are `Cleaning` until the write is over.
  *
- * L1. A frame that is Cleaning must not leave memory: the disk may not have it yet. It may change, and is Dirty then.
- * L2. The end of a write makes a frame Clean only if it is Cleaning and its version is the staged one. (It may have changed and be
+ * Q1. A frame that is Cleaning must not leave memory: the disk may not have it yet. It may change, and is Dirty then.
+ * Q2. The end of a write makes a frame Clean only if it is Cleaning and its version is the staged one. (It may have changed and be
  *     Cleaning again in a later batch: every change moves the version.)
- * L3. The blocks of a batch are held (B4) from staging until the asynchronous write has settled, whatever becomes of their pages.
- * L4. What was staged before or for a checkpoint has landed before the sync that makes the checkpoint's pages durable: it waits
+ * Q3. The blocks of a batch are held (B4) from staging until the asynchronous write has settled, whatever becomes of their pages.
+ * Q4. What was staged before or for a checkpoint has landed before the sync that makes the checkpoint's pages durable: it waits
  *     for all that is under way, or, driven synchronously, writes all of it again (`landSync`).
- * L5. At most `Batches` are under way. With none left the core writes inline, and asynchronous operations wait (`behind`).
+ * Q5. At most `Batches` are under way. With none left the core writes inline, and asynchronous operations wait (`behind`).
  */
 export class PageCleaner {
   /** Pages in a batch: all batches together are a small part of the pool. */
