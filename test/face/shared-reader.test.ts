@@ -251,6 +251,21 @@ describe('pages that the owner has used again', () => {
     expect(its.values().toArray()).toHaveLength(3001)
   })
 
+  test('a superblock that rots under a reader is damage, not the state before it', async () => {
+    await using owner = await openTest()
+    await fill(owner)
+    await owner.db.checkpoint()
+    await using reader = await openReader(owner)
+    await (await accounts(owner.db)).update(0, { balance: 7 })
+    await owner.db.checkpoint()
+    const restore = overwrite(owner, (owner.db.status().checkpoint.number & 1) as BlockNumber, 'zeros')
+    expect(await rejectionOf(reader.refresh())).toBe('ERR_DAMAGED')
+    expect(await rejectionOf(openReader(owner))).toBe('ERR_DAMAGED')
+    restore()
+    await reader.refresh()
+    expect((await accounts(reader)).get(0)?.balance).toBe(7)
+  })
+
   test('never show wrong data: sums over a bank that the owner never stops moving money in', async () => {
     let gone = 0
     let right = 0
