@@ -34,8 +34,17 @@ async function main(): Promise<number> {
   const count = values.seed === undefined ? Number(values.count) : 1
   const begun = performance.now()
   const elapsed = (): number => (performance.now() - begun) / 1000
+  const from = Number(values.seed ?? values.from)
+  let nextLine = SECONDS_PER_LINE
+  const goesOn = (done: number): boolean => {
+    if (elapsed() > nextLine) {
+      nextLine += SECONDS_PER_LINE
+      console.error(`${done} databases as they should be, ${Math.round(done / elapsed())}/s; seed ${from + done} is next`)
+    }
+    return done < count && elapsed() < Number(values.for)
+  }
   try {
-    const report = await fuzz(Number(values.seed ?? values.from), (done) => done < count && elapsed() < Number(values.for))
+    const report = await fuzz(from, goesOn)
     const memory = Math.round(process.resourceUsage().maxRSS / 1024)
     console.log(
       `${JSON.stringify(report)}, ${elapsed().toFixed(1)} s, ${Math.round(report.databases / elapsed())}/s, at most ${memory} MiB of memory; all as it should be.`,
@@ -47,5 +56,7 @@ async function main(): Promise<number> {
     return 1
   }
 }
+
+const SECONDS_PER_LINE = 30
 
 process.exitCode = await main()
