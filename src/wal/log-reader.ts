@@ -194,12 +194,13 @@ export class LogReader {
         if (segment.header.epoch !== epoch) return `${segment.path} was begun by a recovery that had read up to ${first}`
         window.enter(segment.path, segment.header)
         const from = index === this.#index ? this.#offset + Frame.Alignment : 0
+        const base = first - bad
         for (
-          let offset = window.skipZeros(from);
+          let offset = window.nextClaim(from, base);
           length - offset >= Frame.MinimumSize;
-          offset = window.skipZeros(offset + Frame.Alignment)
+          offset = window.nextClaim(offset + Frame.Alignment, base)
         ) {
-          if (!window.mayProve(offset, first + offset - bad) || window.load(offset, length) !== undefined) continue
+          if (window.load(offset, length) !== undefined || window.lag >= offset + base) continue
           const position = first + offset
           return `the group at ${position} (${segment.path}) was written when ${position - window.lag} was already on disk`
         }

@@ -5,6 +5,7 @@ import { translatingErrors } from './failure.js'
 import { Fragment, Frame, Header, type SegmentIdentity, seedOf } from './log-format.js'
 
 export const LARGEST_FRAME: number = Frame.HeaderSize + Frame.MaximumPayload
+const LAG_AFTER_LENGTH = (Frame.Lag - Frame.Length) >> 2
 
 /** A view of one segment's body that can judge the frame at any offset. */
 export class SegmentWindow {
@@ -66,20 +67,23 @@ export class SegmentWindow {
     return undefined
   }
 
-  /** Whether what lies at `offset`, if it is a frame, claims a lag below `distance`: cheap to say no. */
-  mayProve(offset: number, distance: number): boolean {
-    return this.#lag(this.#show(offset)) < distance
-  }
-
-  /** The first place from `offset` on where a frame may be, as far as the window shows: no frame is of length 0, and unused space is zeros. */
-  skipZeros(offset: number): number {
+  /**
+   * The first place from `offset` on that may hold a frame whose lag is less than its offset plus `base`, as far as the window shows; else
+   * where to go on, which is beyond `offset`. Cheap: it looks at lengths and lags alone, which may be those of no frame.
+   */
+  nextClaim(offset: number, base: number): number {
     const words = this.#words
     const at = this.#show(offset)
-    const end = (this.#to - this.#from) >> 2
+    const origin = offset + base - at
     const first = (at + Frame.Length) >> 2
+    const last = ((this.#to - this.#from) >> 2) - LAG_AFTER_LENGTH
     let word = first
-    while (word < end && words[word] === 0) word++
-    return offset + ((word - first) << 2)
+    for (; word < last; word++) {
+      const length = words[word]
+      if (length === 0 || length >>> 0 > Frame.MaximumPayload) continue
+      if (words[word + LAG_AFTER_LENGTH] >>> 0 < origin + (word << 2) - Frame.Length) break
+    }
+    return offset + (Math.max(word - first, word < last ? 0 : 1) << 2)
   }
 
   #lag(at: number): number {
