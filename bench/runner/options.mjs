@@ -26,7 +26,7 @@ const quickVariants = ['nextkey', 'lmdb-shared', 'bare']
 export const help = `Usage: npm run bench -- [options]
 
 Compares nextkey with lmdb on the same work in the same run. Each measurement is a process of its own, pinned to one
-processor where taskset exists; engines alternate within every round. A full run takes about a quarter of an hour.
+processor where taskset exists; engines alternate within every round. A full run takes about half an hour.
 
   --quick            small sizes, one round, fewer variants: shows that everything works, measures nothing
   --only NAME        only workloads whose name contains NAME; may be repeated
