@@ -16,7 +16,7 @@ import { WriteBatch } from './write-batch.js'
  * Q3. The blocks of a batch are held (B4) from staging until the asynchronous write has settled, whatever becomes of their pages.
  * Q4. What was staged before or for a checkpoint has landed before the sync that makes the checkpoint's pages durable: it waits
  *     for all that is under way, or, driven synchronously, writes all of it again (`landSync`).
- * Q5. At most `Batches` are under way. With none left the core writes inline, and asynchronous operations wait (`behind`).
+ * Q5. At most `BATCHES` are under way. With none left the core writes inline, and asynchronous operations wait (`behind`).
  */
 export class PageCleaner {
   /** Pages in a batch: all batches together are a small part of the pool. */
@@ -76,7 +76,7 @@ export class PageCleaner {
     if (this.#pager.failure !== undefined) throw this.#pager.failure
   }
 
-  /** The same without waiting for it: writes all of it again. Raises ERR_POISONED. */
+  /** The same without waiting for it: writes all of it again. Raises what a write raises, and ERR_POISONED. */
   landSync(): void {
     for (const write of this.#underWay) {
       if (write.landed) continue
