@@ -131,6 +131,22 @@ describe.each(implementations)('$name file system', ({ make }) => {
     fileSystem.makeDirectory(root)
   })
 
+  test('settles when everything asynchronous is over, and is settled when there is nothing', async () => {
+    const file = create()
+    await file.settled()
+    const block = Buffer.alloc(100_000, 7)
+    let over = 0
+    const calls = [0, 1, 2].map((at) => file.write(block, 0, block.length, at * block.length).then(() => over++))
+    const sync = file.sync().then(() => over++)
+    await file.settled()
+    // What awaits the last of them may go on some microtasks later.
+    for (let hop = 0; hop < 5; hop++) await undefined
+    expect(over).toBe(4)
+    expect(file.size()).toBe(300_000)
+    await Promise.all([...calls, sync])
+    file.close()
+  })
+
   test('a closed file answers EBADF, and may be closed again', async () => {
     const file = create()
     file.close()
