@@ -257,6 +257,7 @@ function choose(
     if (kind === LogKind.Checkpoint) complete = Math.max(complete, new DataView(bytes.buffer, bytes.byteOffset).getFloat64(start, true))
   }
   log.read(look)
+  complete = Math.max(complete, log.mark)
   // Without the frame, in a log that is whole, the checkpoint was not finished: the one before it is in force.
   if (newest.sealed !== true && older !== undefined && complete < newest.checkpoint && log.problems.length === 0) {
     const before = logAfter(environment, directory, older)

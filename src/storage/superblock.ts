@@ -1,6 +1,7 @@
 import { crc32 } from '../base/crc32.js'
 import { NextkeyError } from '../base/errors.js'
 import type { BlockNumber, CheckpointNumber, LogPosition, PageId } from '../base/ids.js'
+import { decodeNumberSector, encodeNumberSector } from '../base/number-sector.js'
 import { Page } from './page-format.js'
 
 /**
@@ -26,8 +27,8 @@ import { Page } from './page-format.js'
  * 8-byte numbers are stored as two 32-bit halves, low first; all fields little-endian.
  *
  * When checkpoint n is complete, the superblock before it gets its number as a witness: if superblock n rots, and with it the end of the log, which
- * says the same, this one still knows that it is not the newest. The write may be lost; no one relies on it for more than
- * noticing damage. It goes to a sector that holds nothing else, so tearing it harms nothing.
+ * says the same, this one still knows that it is not the newest. (The log's header gets it too: an older image of the superblock before, as after
+ * a lost write, has no witness.) The write may be lost; no one relies on it for more than noticing damage.
  *
  * A *sealed* superblock is that of a copy (backup): everything it leads to was on disk before it was written, and what it holds is
  * complete without any log. A file whose newest superblock is sealed needs no log to be opened.
@@ -121,20 +122,12 @@ export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
 
 /** The sector that says in superblock n − 1 that checkpoint n is complete. */
 export function encodeWitness(databaseId: Uint8Array, checkpoint: CheckpointNumber): Buffer {
-  const sector = Buffer.alloc(Witness.Size)
-  writeU53(sector, checkpoint, 0)
-  sector.writeUInt32LE(witnessChecksum(sector, 0, databaseId), 8)
-  return sector
+  return encodeNumberSector(databaseId, checkpoint)
 }
 
 /** Which checkpoint the witness in the bytes of a superblock speaks of; 0 if there is none that belongs to this database. */
 export function decodeWitness(bytes: Buffer, databaseId: Uint8Array): CheckpointNumber {
-  const whole = bytes.readUInt32LE(Witness.Offset + 8) === witnessChecksum(bytes, Witness.Offset, databaseId)
-  return (whole ? readU53(bytes, Witness.Offset) : 0) as CheckpointNumber
-}
-
-function witnessChecksum(bytes: Buffer, at: number, databaseId: Uint8Array): number {
-  return crc32(bytes, at, at + 8, crc32(databaseId, 0, databaseId.length, 0))
+  return decodeNumberSector(bytes, Witness.Offset, databaseId) as CheckpointNumber
 }
 
 function checksumOf(superblock: Buffer): number {

@@ -107,6 +107,7 @@ export class CheckpointDriver {
         markComplete: log.complete,
         completed: (number) => {
           this.#run = undefined
+          engine.wal?.mark(number)
           engine.wal?.release(log.position)
           this.onComplete?.(number)
         },

@@ -30,8 +30,8 @@ import { TrxSystem } from './trx-system.js'
  * O2. The newest superblock counts only if the log says that its checkpoint is complete. Otherwise its pages may be in the page
  *     cache alone (its sync may have failed, which the cache does not show), and the one before it is good: neither its blocks nor
  *     its log were released. That goes for reading, too: an opening that was cut short may have written over the newer one's pages.
- * O3. A "complete" frame of a checkpoint newer than the superblock used, or a witness to one (superblock.ts), means that the newer superblock is damaged, and what it
- *     released is gone: that is an error, never an older state.
+ * O3. A "complete" frame of a checkpoint newer than the superblock used, or a witness to one in the other superblock (superblock.ts) or beside the log
+ *     (its mark), means that the newer superblock is damaged, and what it released is gone: that is an error, never an older state.
  * O4. Crashing in here, or coming twice, gives the same state: until the last step, only blocks are written that are free in both
  *     checkpoints, for the frame that decides between them (O2) may not be on disk.
  * O5. A sealed superblock, of a copy, needs no log. Where there is none, one is begun at its P before anything else: from the first
@@ -117,6 +117,7 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
   if (loss !== undefined) throw loss
   let engine: Engine | undefined
   const found = findLog(environment, options, superblocks[0], () => engine?.checkpoints.stop())
+  mustNotBeOlder(file, superblocks[0], found)
   const superblock = chooseSuperblock(superblocks, found)
   const token = new Uint8Array(16)
   environment.random.fill(token)
@@ -175,7 +176,13 @@ function findLog(environment: Environment, options: RecoveryOptions, newest: Sup
   return openLog(environment, log)
 }
 
-/** O2, O3, O5, O6. */
+/** O3. */
+function mustNotBeOlder(file: File, newest: Superblock, found: FoundLog): void {
+  if (newest.sealed !== true && found.mark > newest.checkpoint)
+    throw lostCheckpoint(file, newest, found.mark as CheckpointNumber, 'the header of the write-ahead log')
+}
+
+/** O2, O5, O6. */
 function chooseSuperblock(superblocks: Superblock[], found: FoundLog): Superblock {
   const [newest, older] = superblocks
   if (older === undefined || newest.sealed === true) return newest

@@ -12,6 +12,8 @@ export class DamagedLog {
   readonly problems: string[] = []
   /** Where reading ended. */
   end: LogPosition
+  /** As `FoundLog.mark`, after reading. */
+  mark = 0
   readonly #fileSystem: FileSystem
   readonly #directory: string
   readonly #databaseId: Uint8Array
@@ -44,7 +46,8 @@ export class DamagedLog {
 
   #open(): LogReader | undefined {
     try {
-      const { chains } = findSegments(this.#fileSystem, this.#directory, this.#databaseId, (damage) => this.#note(damage))
+      const { chains, mark } = findSegments(this.#fileSystem, this.#directory, this.#databaseId, (damage) => this.#note(damage))
+      this.mark = mark
       const from = this.#from
       const covering = chains.findIndex((chain) => {
         const last = chain[chain.length - 1].header

@@ -122,6 +122,17 @@ export class LogBuffer {
     this.#reckon()
   }
 
+  /** Leaves a number beside the log. Raises ERR_POISONED. */
+  mark(number: number): void {
+    this.#failure.check()
+    try {
+      this.#current.writeMark(this.#supply.databaseId, number)
+    } catch (error) {
+      this.#failure.happen('write', error)
+      throw this.#failure.poisoned()
+    }
+  }
+
   /** Everything before `position` is on disk. */
   becameDurable(position: number): void {
     assert(position <= this.#written, 'only what was written can be durable')

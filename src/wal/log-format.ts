@@ -20,6 +20,9 @@
  *       64    8  sequence of the predecessor, 0 if there is none
  *       72    8  epoch of the predecessor
  *
+ *   mark (a sector, at offset 512; zeros in a new segment)
+ *        0  512  a number that those who use the log left beside it (number-sector.ts): written over at any time, never synced for itself
+ *
  *   frame (at a multiple of 4)
  *        0    4  CRC-32 of bytes 4 … end of payload, seeded with the segment's seed + offset in the body
  *        4    4  payload length, 1 … 262,144
@@ -45,6 +48,7 @@
 import { assert } from '../base/assert.js'
 import { crc32 } from '../base/crc32.js'
 import type { LogPosition } from '../base/ids.js'
+import { decodeNumberSector } from '../base/number-sector.js'
 
 /** Raised with every change of the layout; a reader refuses what is newer than itself. */
 export const LOG_FORMAT_VERSION = 1
@@ -54,6 +58,8 @@ export const enum Header {
   BlockSize = 4096,
   /** Where the second copy lies: in another sector, so that neither a lost nor a torn one takes both. */
   SecondCopy = 2048,
+  /** Where the mark lies: in a sector of its own. */
+  Mark = 512,
 
   Version = 8,
   Checksum = 12,
@@ -164,6 +170,11 @@ export function decodeHeader(block: Uint8Array, databaseId: Uint8Array): Decoded
   if (one === 'unreadable') return two
   if (typeof one === 'string' || typeof two === 'string') return one
   return two.sequence > one.sequence ? two : one
+}
+
+/** The mark in a header block; 0 if it has none of this database. */
+export function decodeMark(block: Uint8Array, databaseId: Uint8Array): number {
+  return decodeNumberSector(Buffer.from(block.buffer, block.byteOffset, block.length), Header.Mark, databaseId)
 }
 
 function decodeCopy(bytes: Buffer, at: number, databaseId: Uint8Array): DecodedHeader {

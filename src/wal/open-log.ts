@@ -77,6 +77,11 @@ export class FoundLog {
     return this.#files.chain.length === 0
   }
 
+  /** The largest number that was left beside the log (`WriteAheadLog.mark`); 0 if none can be read. */
+  get mark(): number {
+    return this.#files.mark
+  }
+
   /** The files that are the log, oldest first. */
   get segments(): readonly FoundSegment[] {
     return this.#files.chain

@@ -1,6 +1,6 @@
 import { DamagedError, NextkeyError } from '../base/errors.js'
 import type { FileSystem } from '../platform/file-system.js'
-import { decodeHeader, Frame, Header, LOG_FORMAT_VERSION, type SegmentHeader } from './log-format.js'
+import { decodeHeader, decodeMark, Frame, Header, LOG_FORMAT_VERSION, type SegmentHeader } from './log-format.js'
 import { STAGED_SUFFIX } from './segment-supply.js'
 import { LARGEST_FRAME, SegmentWindow } from './segment-window.js'
 
@@ -10,6 +10,8 @@ export interface FoundSegment {
   /** Bytes of the file. */
   readonly size: number
   readonly header: SegmentHeader
+  /** 0: none. */
+  readonly mark: number
 }
 
 export interface FoundFiles {
@@ -26,6 +28,8 @@ export interface FoundFiles {
   readonly highestSequence: number
   /** Larger than the number in any name. */
   readonly nextNumber: number
+  /** The largest that was left beside the log; 0: none. */
+  readonly mark: number
 }
 
 /**
@@ -63,7 +67,8 @@ export function findSegments(
   const neverUsed = [...staged, ...spares.map(({ path }) => path)]
   const ends = [...found.values()].sort((a, b) => b.header.sequence - a.header.sequence)
   const chains = onDamage === refuse || newest === undefined ? [] : ends.map((end) => follow(end, found, onDamage))
-  return { chain, chains, missing, stale, neverUsed, highestSequence: newest?.header.sequence ?? 0, nextNumber }
+  const mark = ends.reduce((largest, segment) => Math.max(largest, segment.mark), 0)
+  return { chain, chains, missing, stale, neverUsed, highestSequence: newest?.header.sequence ?? 0, nextNumber, mark }
 }
 
 interface FoundHeaders {
@@ -161,7 +166,7 @@ function readHeader(
     const size = file.size()
     if (size !== Header.BlockSize + header.length)
       onDamage(damage(path, `has ${size} bytes where its header says ${Header.BlockSize + header.length}`))
-    return { path, size, header }
+    return { path, size, header, mark: decodeMark(block.subarray(0, length), databaseId) }
   } finally {
     file.close()
   }

@@ -22,7 +22,7 @@ import { Segment, type SpareFile } from './segment.js'
 export class SegmentSupply {
   readonly #fileSystem: FileSystem
   readonly #directory: string
-  readonly #databaseId: Uint8Array
+  readonly databaseId: Uint8Array
   readonly #segmentSize: number
   readonly #spareLimit: number
   readonly #failure: LogFailure
@@ -43,7 +43,7 @@ export class SegmentSupply {
   constructor(options: SupplyOptions, failure: LogFailure) {
     this.#fileSystem = options.fileSystem
     this.#directory = options.directory
-    this.#databaseId = options.databaseId
+    this.databaseId = options.databaseId
     this.#segmentSize = options.segmentSize
     this.#spareLimit = options.spareSegments
     this.#failure = failure
@@ -204,7 +204,7 @@ export class SegmentSupply {
     this.#prepared.push(segment)
     this.#next = { sequence: sequence + 1, epoch, first: segment.end, predecessorSequence: sequence, predecessorEpoch: epoch }
     try {
-      segment.writeHeader(this.#databaseId)
+      segment.writeHeader(this.databaseId)
     } catch (error) {
       this.#failure.happen('begin a segment', error)
       throw error
@@ -224,7 +224,7 @@ export class SegmentSupply {
 
   /** Makes a file that can become a segment. The two forms differ only in who waits. */
   #makeBlankSync(): SpareFile {
-    const blank = new BlankFile(this.#fileSystem, this.#directory, this.#nextNumber++, this.#segmentSize, this.#databaseId)
+    const blank = new BlankFile(this.#fileSystem, this.#directory, this.#nextNumber++, this.#segmentSize, this.databaseId)
     try {
       while (blank.remaining > 0) blank.file.writeSync(blank.chunk, 0, blank.chunkLength, blank.advance())
       blank.file.syncSync()
@@ -238,7 +238,7 @@ export class SegmentSupply {
   }
 
   async #makeBlank(): Promise<SpareFile> {
-    const blank = new BlankFile(this.#fileSystem, this.#directory, this.#nextNumber++, this.#segmentSize, this.#databaseId)
+    const blank = new BlankFile(this.#fileSystem, this.#directory, this.#nextNumber++, this.#segmentSize, this.databaseId)
     try {
       while (blank.remaining > 0) await blank.file.write(blank.chunk, 0, blank.chunkLength, blank.advance())
       await blank.file.sync()

@@ -1,4 +1,5 @@
 import type { LogPosition } from '../base/ids.js'
+import { encodeNumberSector } from '../base/number-sector.js'
 import type { File, FileSystem } from '../platform/file-system.js'
 import { encodeHeader, Header, type SegmentHeader, seedOf } from './log-format.js'
 
@@ -54,6 +55,12 @@ export class Segment {
     const block = new Uint8Array(Header.BlockSize)
     encodeHeader(block, this.header, databaseId)
     this.#file.writeSync(block, 0, Header.BlockSize, 0)
+  }
+
+  /** Leaves a number in the header block, over the one that is there. Not on disk before a sync. */
+  writeMark(databaseId: Uint8Array, mark: number): void {
+    const sector = encodeNumberSector(databaseId, mark)
+    this.#file.writeSync(sector, 0, sector.length, Header.Mark)
   }
 
   /** Writes bytes of the body, the first of which has the given position. */

@@ -156,6 +156,14 @@ export class WriteAheadLog {
     await this.#commits.waitDurable(this.#buffer.end)
   }
 
+  /**
+   * Leaves a number, larger than the last, beside the log: whoever finds the log finds the number (`FoundLog.mark`), even if the end of the log is
+   * damaged. It goes to disk with the next sync, and may be lost before. Raises ERR_POISONED.
+   */
+  mark(number: number): void {
+    this.#buffer.mark(number)
+  }
+
   /** Nobody needs the log before `position` any more: its segments are used again or removed. */
   release(position: LogPosition): void {
     this.#failure.check()

@@ -4,6 +4,7 @@ import { type Database, openWith } from '../../src/database.js'
 import { inspectFiles } from '../../src/inspect-files.js'
 import { Page } from '../../src/storage/page-format.js'
 import { Witness } from '../../src/storage/superblock.js'
+import { Header } from '../../src/wal/log-format.js'
 import { abandon } from '../support/open-test-database.js'
 import { Prng } from '../support/seeded.js'
 import { SimulatedDisk } from '../support/simulated-disk.js'
@@ -21,8 +22,20 @@ function open(disk: SimulatedDisk): Promise<Database> {
   return openWith(simulatedEnvironment({ disk, seed: 1 }), '/database', {})
 }
 
+/** Why it does not open. */
+async function refusal(disk: SimulatedDisk): Promise<NextkeyError> {
+  let db: Database
+  try {
+    db = await open(disk)
+  } catch (error) {
+    return error as NextkeyError
+  }
+  await db.close()
+  throw new Error('it opened')
+}
+
 /** Killed after a checkpoint whose superblock then rots, and with it what the log holds after the first of two commits. */
-async function withoutNewestCheckpoint(): Promise<{ disk: SimulatedDisk; older: number; newest: number }> {
+async function withoutNewestCheckpoint(): Promise<{ disk: SimulatedDisk; older: number; newest: number; segment: string }> {
   const running = new SimulatedDisk({ seed: 1 })
   const db = await open(running)
   const table = await db.table('t', { key: 'id' })
@@ -39,20 +52,29 @@ async function withoutNewestCheckpoint(): Promise<{ disk: SimulatedDisk; older: 
   const at = 4096 + (superblocks[1]?.logPosition as number) + kept - segment.first
   zero(disk, segment.file, at, segment.size - at)
   zero(disk, DATA, (newest & 1) * Page.Size, Page.Size)
-  return { disk, older, newest }
+  return { disk, older, newest, segment: segment.file }
 }
 
 test('the superblock before a checkpoint testifies to it when its own superblock and the end of the log are lost', async () => {
   const { disk, older, newest } = await withoutNewestCheckpoint()
-  const error = await open(disk).catch((reason: NextkeyError) => reason)
+  const error = await refusal(disk)
   expect(error).toMatchObject({ code: 'ERR_DAMAGED', details: { block: newest & 1, checkpoint: newest } })
   expect(String(error)).toContain(`the superblock of checkpoint ${newest} in ${DATA} is damaged`)
   expect(newest).toBe(older + 1)
 })
 
-test('a witness that cannot be read counts for nothing: its superblock is whole without it', async () => {
-  const { disk, older } = await withoutNewestCheckpoint()
+test('the header of the log testifies to it when all of these are lost', async () => {
+  const { disk, older, newest } = await withoutNewestCheckpoint()
   zero(disk, DATA, (older & 1) * Page.Size + Witness.Offset, Witness.Size)
+  const error = await refusal(disk)
+  expect(error).toMatchObject({ code: 'ERR_DAMAGED', details: { block: newest & 1, checkpoint: newest } })
+  expect(String(error)).toContain('the header of the write-ahead log says that the checkpoint was complete')
+})
+
+test('witnesses that cannot be read count for nothing: superblock and log are whole without them', async () => {
+  const { disk, older, segment } = await withoutNewestCheckpoint()
+  zero(disk, DATA, (older & 1) * Page.Size + Witness.Offset, Witness.Size)
+  zero(disk, segment, Header.Mark, 512)
   const db = await open(disk)
   const table = await db.table('t')
   expect(Array.from(table.keys())).toEqual([1])

@@ -1,7 +1,22 @@
 import { describe, expect, it } from 'vitest'
 import type { LogPosition } from '../../src/base/ids.js'
+import { Header } from '../../src/wal/log-format.js'
 import { openLog } from '../../src/wal/open-log.js'
-import { append, appendGroup, codeOf, DATABASE_ID, groupBytes, newLog, options, readAll, reopen, START, settle, world } from './support.js'
+import {
+  append,
+  appendGroup,
+  codeOf,
+  DATABASE_ID,
+  groupBytes,
+  newLog,
+  options,
+  readAll,
+  reopen,
+  START,
+  settle,
+  type World,
+  world,
+} from './support.js'
 
 describe('a log', () => {
   it('gives back the groups that were appended, in order, with kind and positions', () => {
@@ -23,6 +38,61 @@ describe('a log', () => {
     log.append(7, Buffer.from('..abc..'), 2, 5)
     log.syncNow()
     expect(readAll(env).groups.map(({ bytes }) => bytes.toString())).toEqual(['abc'])
+  })
+
+  describe('keeps a mark beside it', () => {
+    const markOf = (env: World): number => openLog(env, options()).mark
+
+    it('which is 0 at first, and then the last one that was left, whatever happens to the frames', () => {
+      const env = world()
+      const log = newLog(env)
+      expect(markOf(env)).toBe(0)
+      appendGroup(log, 0, 100)
+      log.mark(7)
+      log.mark(2 ** 40 + 8)
+      appendGroup(log, 1, 100)
+      log.syncNow()
+      expect(markOf(env)).toBe(2 ** 40 + 8)
+      expect(readAll(env).groups.map(({ bytes }) => bytes)).toEqual([groupBytes(0, 100), groupBytes(1, 100)])
+    })
+
+    it('and finds the largest, in whichever segment it lies', () => {
+      const env = world()
+      const log = newLog(env)
+      log.mark(1)
+      for (let i = 0; i < 20; i++) appendGroup(log, i, 1000)
+      log.mark(2)
+      log.syncNow()
+      expect(openLog(env, options()).segments.map(({ mark }) => mark)).toEqual([1, 0, 2])
+      expect(markOf(env)).toBe(2)
+      reopen(env)
+      expect(markOf(env)).toBe(2)
+    })
+
+    it('which is lost with its sector alone, and counts for no other database', () => {
+      const env = world()
+      const log = newLog(env)
+      appendGroup(log, 0, 100)
+      log.mark(5)
+      log.syncNow()
+      const [{ path }] = openLog(env, options()).segments
+      const other = { ...options(), databaseId: new Uint8Array(16) }
+      expect(openLog(env, other).mark).toBe(0)
+      const file = env.fileSystem.open(path)
+      file.writeSync(Uint8Array.of(4), 0, 1, Header.Mark)
+      file.close()
+      expect(markOf(env)).toBe(0)
+      expect(readAll(env).groups).toHaveLength(1)
+    })
+
+    it('and takes no more commits if that cannot be written', () => {
+      const env = world()
+      const log = newLog(env)
+      env.fileSystem.failAt({ on: 'write' })
+      expect(codeOf(() => log.mark(1))).toBe('ERR_POISONED')
+      expect(log.poisoned).toBe(true)
+      expect(codeOf(() => appendGroup(log, 0, 10))).toBe('ERR_POISONED')
+    })
   })
 
   it('keeps no reference to the bytes appended', () => {
