@@ -119,6 +119,13 @@ export const SYNCS: readonly Mutation[] = [
     'pager.file.writeSync(encodeWitness(this.identity.databaseId, number), 0, Witness.Size, ((number - 1) & 1) * Page.Size + Witness.Offset)\n    pager.file.writeSync(superblock, 0, Page.Size, (number & 1) * Page.Size)',
   ),
   mutation(
+    'early-mark',
+    'the number of a checkpoint is left beside the log before its superblock is on disk',
+    DRIVER,
+    'this.#frozenAt = log.position',
+    'this.#frozenAt = log.position\n    engine.wal?.mark(engine.pager.completed + 1)',
+  ),
+  mutation(
     'complete-frame',
     'blocks and log are released before the word that the checkpoint is complete is on disk',
     DRIVER,
