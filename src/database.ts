@@ -11,8 +11,6 @@ import { describeTransaction, type Lock, listLocks, lockNames, type TransactionI
 import { warnOfLeaks } from './leaks.js'
 import type { Deadlock } from './lock/deadlock.js'
 import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
-import { LockResult } from './lock/lock-request.js'
-import { MetadataLock } from './lock/metadata-modes.js'
 import { LockedTables, type TablesToLock } from './locked-tables.js'
 import { checkLongWork, type LongWorkOptions, longWorkHooks } from './long-work.js'
 import { BEGIN_OPTIONS, runManaged, type Work } from './managed-transaction.js'
@@ -33,16 +31,14 @@ import { Table } from './table.js'
 import { mustMatch, resolveTableOptions, type TableOptions } from './table-options.js'
 import { Transaction } from './transaction.js'
 import { checkTransactionOptions, type ManagedTransactionOptions, TransactionCore, type TransactionOptions } from './transaction-core.js'
+import { TransactionEnds } from './transaction-ends.js'
 import { Turns } from './turns.js'
 import { type CheckReport, checkDatabase } from './txn/check.js'
 import type { Engine } from './txn/engine.js'
-import { type Outcome, Remaining, type Steps } from './txn/outcome.js'
 import type { Want } from './txn/range-scan.js'
 import { closeDataFile, openEngine } from './txn/recovery.js'
 import type { TableStore } from './txn/table-store.js'
 import { TableUse } from './txn/table-use.js'
-import type { Trx } from './txn/trx.js'
-import { undoInSlices } from './undoing.js'
 import { type WaitOptions, Waits } from './waits.js'
 import { type DatabaseEvents, Watch } from './watch.js'
 
@@ -86,6 +82,8 @@ export class Database extends EventEmitter<DatabaseEvents> {
   /** @internal */
   readonly reads: Reads
   /** @internal */
+  readonly ends: TransactionEnds
+  /** @internal */
   readonly waits: Waits
   /** @internal */
   readonly watch: Watch
@@ -98,8 +96,6 @@ export class Database extends EventEmitter<DatabaseEvents> {
   readonly #lock: DirectoryLock | undefined
   readonly #handles: Map<TableStore, Table> = new Map()
   readonly #transactions: OrderedList<TransactionCore> = new OrderedList()
-  /** Statements that are transactions by themselves, and wait. */
-  readonly #waiting: Set<Trx> = new Set()
   #closing: Promise<void> | undefined
   readonly #turns: Turns
   /** Asynchronous work that close() waits for. */
@@ -116,6 +112,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.statements = new Statements(engine, options.autoIncrementLockMode)
     this.reads = engine.shared === undefined ? new Reads(engine) : new SharedReads(engine, engine.shared)
     this.watch = new Watch(this, engine, options, this.#transactions)
+    this.ends = new TransactionEnds(this)
     this.waits = new Waits(engine, this.watch.selfWaits)
     this.schemaChanges = new SchemaChanges(this)
     this.tableUse = new TableUse(engine.rowLocks)
@@ -213,13 +210,11 @@ export class Database extends EventEmitter<DatabaseEvents> {
       }
       core.mustBeOpen()
       if (this.tableUse.mustAskToCommit(core.trx)) this.tableUse.askToCommit(core.trx).next()
-      core.end('was committed')
-      if (this.engine.isBig(core.trx)) this.engine.commitByCheckpointSync(core.trx)
-      else this.engine.wal?.commitDurabilitySync(this.engine.commit(core.trx))
+      this.ends.commitSync(core)
       return result
     } catch (error) {
       core.end('was rolled back because its function threw')
-      this.#giveUp(core.trx)
+      this.ends.giveUp(core.trx)
       throw error
     }
   }
@@ -240,99 +235,11 @@ export class Database extends EventEmitter<DatabaseEvents> {
     this.#transactions.remove(core)
   }
 
-  /** @internal Ends a transaction by committing it. */
-  commit(core: TransactionCore): Promise<void> | undefined {
-    core.end('was committed')
-    return this.#commitTrx(core.trx)
-  }
-
-  /** @internal Ends a transaction by rolling it back. Resolves when its auto-increment values are as sure not to be given again as a commit's. */
-  async rollback(core: TransactionCore): Promise<void> {
-    await this.undo(core, 'was rolled back')
-    if (this.engine.failure === undefined) await this.durable(core.trx.commitPosition)
-  }
-
-  /** @internal Rolls a transaction back unless it has ended; others get their turn meanwhile. */
-  undo(core: TransactionCore, how: string): Promise<void> | undefined {
-    return this.#drive(core.rollbackInSlices(how))
-  }
-
-  /** What need not pause or wait happens in the call. */
-  #drive(steps: Steps<void>): Promise<void> | undefined {
-    const first = steps.next()
-    return first.done === true ? undefined : this.track(this.waits.finish(steps, first.value, this.timeouts()))
-  }
-
-  /** What remains to be awaited, if anything. */
-  #commitTrx(trx: Trx): Promise<void> | undefined {
-    const { engine } = this
-    if (engine.isBig(trx)) return this.track(engine.commitByCheckpoint(trx))
-    let position: ReturnType<Engine['commit']>
-    try {
-      position = engine.commit(trx)
-    } catch (error) {
-      this.#giveUp(trx)
-      throw error
-    }
-    engine.payDebts()
-    return this.durable(position)
-  }
-
-  /** @internal One statement as a transaction of its own. */
-  async autocommit<T>(table: object, statement: (trx: Trx) => Outcome<T>): Promise<T> {
-    this.mustBeOpen()
-    const trx = this.engine.begin(this.options.isolation)
-    trx.inSlices = true
-    this.engine.pager.beginOperation()
-    let result: T
-    try {
-      const use = this.tableUse.try(trx, this.storeOf(table), MetadataLock.SW)
-      const outcome =
-        use <= LockResult.AlreadyHeld
-          ? this.statements.begin(trx, statement)
-          : new Remaining(this.tableUse.before(trx, () => this.storeOf(table), use, statement))
-      if (!(outcome instanceof Remaining)) result = outcome
-      else {
-        this.#waiting.add(trx)
-        result = await this.#finish(outcome.steps)
-      }
-    } catch (error) {
-      if (trx.hasLog && this.engine.failure === undefined) {
-        this.#waiting.add(trx)
-        await this.#drive(undoInSlices(this.engine, trx, undefined))
-      }
-      this.#giveUp(trx)
-      throw error
-    } finally {
-      this.#waiting.delete(trx)
-    }
-    const wait = this.#commitTrx(trx)
-    if (wait !== undefined) await wait
-    const pause = this.pause()
-    if (pause !== undefined) await pause
-    return result
-  }
-
-  async #finish<T>(remaining: Steps<T>): Promise<T> {
-    const steps = this.statements.judged(remaining)
-    const first = steps.next()
-    return first.done === true ? first.value : this.waits.finish(steps, first.value, this.timeouts())
-  }
-
   /** @internal How long to wait for locks: as the database says, or for as many milliseconds as the caller does. */
   timeouts(wait?: unknown, signal?: AbortSignal): WaitOptions {
     const { lockWaitTimeout, metadataLockTimeout } = this.options
     if (typeof wait === 'number') return { timeout: wait, metadataTimeout: wait, signal }
     return { timeout: lockWaitTimeout, metadataTimeout: metadataLockTimeout, signal }
-  }
-
-  #giveUp(trx: Trx): void {
-    if (trx.state === 0) this.engine.rollback(trx)
-  }
-
-  /** @internal To be awaited until the log is as durable through the position as commits are to be; close() sees to it as well. */
-  durable(position: ReturnType<Engine['commit']>): Promise<void> | undefined {
-    return this.engine.wal?.commitDurability(position)
   }
 
   /** @internal A range read that shows what is committed when its loop begins. */
@@ -458,7 +365,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
     try {
       engine.rowLocks.close(() => new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock'))
       for (const core of Array.from(this.#transactions)) core.rollback('was rolled back: the database was closed')
-      for (const trx of this.#waiting) this.#giveUp(trx)
+      this.ends.giveUpWaiting()
       await Promise.allSettled(this.#working)
       this.watch.stop()
       engine.purging.stop()

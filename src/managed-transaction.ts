@@ -38,7 +38,7 @@ async function runOnce<T>(core: TransactionCore, work: Work<T>, signal: AbortSig
     await tx.commit()
     return result
   } catch (error) {
-    await core.db.undo(core, 'was rolled back because its function threw')
+    await core.db.ends.undo(core, 'was rolled back because its function threw')
     throw error
   }
 }

@@ -150,7 +150,7 @@ export class SchemaChanges {
       locks.release()
     }
     this.#engine.purging.poke()
-    if (changed.position !== undefined) await this.#db.durable(changed.position)
+    if (changed.position !== undefined) await this.#db.ends.durable(changed.position)
     return changed.result
   }
 

@@ -93,7 +93,7 @@ export class Table<R = unknown> {
   insert(row: Row<R>, options?: InsertOptions<R>): Promise<unknown>
   insert(key: unknown, value: R, options?: InsertOptions<R>): Promise<unknown>
   insert(...args: unknown[]): Promise<unknown> {
-    return this.#db.autocommit(this, (trx) => insertInto(this.#db, trx, this, args))
+    return this.#db.ends.autocommit(this, (trx) => insertInto(this.#db, trx, this, args))
   }
 
   /** Inserts all rows or none, in one statement. Resolves to their keys. */
@@ -113,17 +113,19 @@ export class Table<R = unknown> {
   put(row: Row<R>): Promise<unknown>
   put(key: unknown, value: R): Promise<unknown>
   put(...args: unknown[]): Promise<unknown> {
-    return this.#db.autocommit(this, (trx) => putInto(this.#db, trx, this, args))
+    return this.#db.ends.autocommit(this, (trx) => putInto(this.#db, trx, this, args))
   }
 
   /** Changes some fields, or makes a new row of the old one. Resolves to whether there was one. */
   update(key: unknown, change: Partial<R> | ((row: R) => R)): Promise<boolean> {
-    return this.#db.autocommit(this, (trx) => this.#db.statements.rows.update(trx, this.#db.storeOf(this), key, change as object, 'wait'))
+    return this.#db.ends.autocommit(this, (trx) =>
+      this.#db.statements.rows.update(trx, this.#db.storeOf(this), key, change as object, 'wait'),
+    )
   }
 
   /** Resolves to whether there was a row. */
   delete(key: unknown): Promise<boolean> {
-    return this.#db.autocommit(this, (trx) => this.#db.statements.rows.delete(trx, this.#db.storeOf(this), key, 'wait'))
+    return this.#db.ends.autocommit(this, (trx) => this.#db.statements.rows.delete(trx, this.#db.storeOf(this), key, 'wait'))
   }
 
   /**
@@ -135,7 +137,7 @@ export class Table<R = unknown> {
     if (!store.definition.autoIncrement) throw new InvalidArgumentError(`table '${this.name}' was made without autoIncrement`)
     if (!(Number.isSafeInteger(next) && next > 0))
       throw new InvalidArgumentError(`the next auto-increment value is a whole number from 1, not ${describe(next)}`, { next })
-    return this.#db.autocommit(this, (trx) => this.#db.statements.rows.setAutoIncrement(trx, store, next))
+    return this.#db.ends.autocommit(this, (trx) => this.#db.statements.rows.setAutoIncrement(trx, store, next))
   }
 
   /**

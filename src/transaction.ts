@@ -163,14 +163,14 @@ export class Transaction {
     this.#core.mustBeOpen()
     if (this.#isBusy) {
       await this.#last
-      await this.#core.db.undo(this.#core, 'was rolled back: it was committed while a statement was under way')
+      await this.#core.db.ends.undo(this.#core, 'was rolled back: it was committed while a statement was under way')
       throw new NextkeyError(
         'ERR_STATEMENT_PENDING',
         'commit() was called while a statement of the transaction was under way: await every statement; the transaction was rolled back',
       )
     }
     if (this.#core.db.tableUse.mustAskToCommit(this.#core.trx)) await this.#askToCommit()
-    const wait = this.#core.db.commit(this.#core)
+    const wait = this.#core.db.ends.commit(this.#core)
     if (wait !== undefined) await wait
   }
 
@@ -178,7 +178,7 @@ export class Transaction {
     try {
       await this.#run(() => new Remaining(this.#core.db.tableUse.askToCommit(this.#core.trx)), {})
     } catch (error) {
-      await this.#core.db.undo(this.#core, 'was rolled back: it waited in vain for its turn to commit')
+      await this.#core.db.ends.undo(this.#core, 'was rolled back: it waited in vain for its turn to commit')
       throw error
     }
   }
@@ -186,13 +186,13 @@ export class Transaction {
   async rollback(): Promise<void> {
     await this.#last
     this.#core.mustBeOpen()
-    await this.#core.db.rollback(this.#core)
+    await this.#core.db.ends.rollback(this.#core)
   }
 
   /** Rolls back unless it has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#last
-    await this.#core.db.undo(this.#core, 'was rolled back when it left its scope')
+    await this.#core.db.ends.undo(this.#core, 'was rolled back when it left its scope')
   }
 
   #results<T>(table: object, range: TransactionRange, options: LockOptions, want: Want): AsyncResults<T> {
