@@ -257,7 +257,7 @@ function choose(
     if (kind === LogKind.Checkpoint) complete = Math.max(complete, new DataView(bytes.buffer, bytes.byteOffset).getFloat64(start, true))
   }
   log.read(look)
-  complete = Math.max(complete, log.mark)
+  const { mark } = log
   // Without the frame, in a log that is whole, the checkpoint was not finished: the one before it is in force.
   if (newest.sealed !== true && older !== undefined && complete < newest.checkpoint && log.problems.length === 0) {
     const before = logAfter(environment, directory, older)
@@ -266,11 +266,16 @@ function choose(
       losses.log.push(
         `the log ends at position ${before.end}, but checkpoint ${newest.checkpoint} was written when it was on disk through ${newest.logPosition}`,
       )
-    } else {
+    } else if (mark < newest.checkpoint) {
       superblock = older
       log = before
     }
   }
+  if (complete < mark && mark >= superblock.checkpoint && log.problems.length + losses.log.length === 0)
+    losses.log.push(
+      `the log ends at position ${log.end}, before it says that checkpoint ${mark} is complete, as it once did: commits after that may be lost`,
+    )
+  complete = Math.max(complete, mark)
   if (complete > superblock.checkpoint)
     losses.structure.push(
       `the superblock of checkpoint ${complete} is lost: the state is that of checkpoint ${superblock.checkpoint}, and what the log still has after it`,

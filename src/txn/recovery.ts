@@ -38,6 +38,8 @@ import { TrxSystem } from './trx-system.js'
  *     checkpoint on the copy is a database like any other, and one whose log is missing is damaged.
  * O6. A superblock that can be read proves that the log was on disk through its P (C2), complete or not. A log that ends before is damaged:
  *     what looks like its tail was acknowledged.
+ * O7. The same goes for a log whose mark says that a checkpoint is complete, if it ends before the "complete" frame: that one was on disk before the
+ *     mark was left, and who knows what came after it.
  */
 export interface RecoveryOptions extends EngineOptions {
   directory: string
@@ -249,11 +251,12 @@ async function replayLog(engine: Engine, found: FoundLog, superblock: Superblock
   const replay = new Replay(engine.pager, engine.catalog, engine.reader)
   const reader = found.reader(superblock.logPosition)
   let slice = reader.position + BYTES_PER_SLICE
+  let complete = 0
   try {
     while (reader.next()) {
       if (reader.kind === LogKind.Checkpoint) {
-        const number = readNumber(reader.bytes, reader.start)
-        if (number > superblock.checkpoint) throw lostCheckpoint(engine.file, superblock, number as CheckpointNumber, 'the log')
+        complete = readNumber(reader.bytes, reader.start)
+        if (complete > superblock.checkpoint) throw lostCheckpoint(engine.file, superblock, complete as CheckpointNumber, 'the log')
         continue
       }
       engine.change(() => replay.apply(reader.kind as LogKind, reader.bytes, reader.start, reader.end))
@@ -265,12 +268,22 @@ async function replayLog(engine: Engine, found: FoundLog, superblock: Superblock
   } finally {
     reader.close()
   }
+  assert(reader.tail !== undefined, 'the log was read to its end')
+  if (complete < found.mark && found.mark >= superblock.checkpoint) throw cutShort(found, reader.tail)
   const { system } = engine
   system.nextTrxId = Math.max(system.nextTrxId, replay.highestTrxId + 1) as TrxId
   if (system.active.size === 0) system.oldestActive = system.nextTrxId
   for (const table of engine.catalog.tables()) if (table.definition.autoIncrement) engine.storeCounter(table)
-  assert(reader.tail !== undefined, 'the log was read to its end')
   return reader.tail
+}
+
+/** O7. */
+function cutShort({ directory, mark }: FoundLog, end: LogPosition): DamagedError {
+  return new DamagedError(
+    `the write-ahead log in ${directory} ends at position ${end}, but its header says that it once went on: there it said that checkpoint ${mark} is complete, and commits after that may have been acknowledged`,
+    { directory, position: end, checkpoint: mark },
+    'ERR_LOG_DAMAGED',
+  )
 }
 
 /** Trees that the schema does not name, as the log has left it; no view is open, so there is nothing to wait for. */

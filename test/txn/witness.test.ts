@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { NextkeyError } from '../../src/base/errors.js'
 import { type Database, openWith } from '../../src/database.js'
 import { inspectFiles } from '../../src/inspect-files.js'
+import { repair } from '../../src/repair.js'
 import { Page } from '../../src/storage/page-format.js'
 import { Witness } from '../../src/storage/superblock.js'
 import { Header } from '../../src/wal/log-format.js'
@@ -69,6 +70,30 @@ test('the header of the log testifies to it when all of these are lost', async (
   const error = await refusal(disk)
   expect(error).toMatchObject({ code: 'ERR_DAMAGED', details: { block: newest & 1, checkpoint: newest } })
   expect(String(error)).toContain('the header of the write-ahead log says that the checkpoint was complete')
+})
+
+test('a log that ends before it says what it once said is damaged: commits after it would be lost without a word', async () => {
+  const running = new SimulatedDisk({ seed: 1 })
+  const db = await open(running)
+  const table = await db.table('t', { key: 'id' })
+  await table.put({ id: 1 })
+  await db.checkpoint()
+  await table.put({ id: 2 })
+  const disk = running.killProcess(new Prng(1))
+  await abandon(db, running)
+  const { superblocks, log } = inspectFiles(simulatedEnvironment({ disk, seed: 1 }), '/database')
+  const { checkpoint, logPosition } = superblocks[0] as (typeof superblocks)[number]
+  const segment = log.segments.at(-1) as { file: string; first: number; size: number }
+  const at = 4096 + logPosition - segment.first
+  zero(disk, segment.file, at, segment.size - at)
+  const error = await refusal(disk)
+  expect(error).toMatchObject({ code: 'ERR_LOG_DAMAGED', details: { checkpoint, position: logPosition } })
+  expect(String(error)).toContain(`the write-ahead log in /database/wal ends at position ${logPosition}`)
+  const { losses } = await repair(simulatedEnvironment({ disk, seed: 1 }), '/database', '/saved')
+  expect(losses.log).toEqual([expect.stringContaining(`before it says that checkpoint ${checkpoint} is complete, as it once did`)])
+  const saved = await openWith(simulatedEnvironment({ disk, seed: 1 }), '/saved', {})
+  expect(Array.from((await saved.table('t')).keys())).toEqual([1])
+  await saved.close()
 })
 
 test('witnesses that cannot be read count for nothing: superblock and log are whole without them', async () => {

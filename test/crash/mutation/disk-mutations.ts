@@ -126,6 +126,13 @@ export const SYNCS: readonly Mutation[] = [
     'this.#frozenAt = log.position\n    engine.wal?.mark(engine.pager.completed + 1)',
   ),
   mutation(
+    'mark-before-frame',
+    'the number of a checkpoint is left beside the log before the log itself says on disk that it is complete',
+    DRIVER,
+    'complete: (number) => untilDurable(wal, this.#appendComplete(wal, number))',
+    'complete: (number) => {\n        const end = this.#appendComplete(wal, number)\n        wal.mark(number)\n        return untilDurable(wal, end)\n      }',
+  ),
+  mutation(
     'complete-frame',
     'blocks and log are released before the word that the checkpoint is complete is on disk',
     DRIVER,
