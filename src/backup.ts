@@ -1,4 +1,4 @@
-import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
+import { DamagedError, describe, InvalidArgumentError, NextkeyError, SnapshotGoneError } from './base/errors.js'
 import type { CheckpointNumber } from './base/ids.js'
 import { asNextkeyError } from './directory.js'
 import { lockDirectory } from './lock/directory-lock.js'
@@ -38,6 +38,7 @@ export interface BackupReport {
  *     opening, the first checkpoint and the random token that its superblocks carry; the copy's must be the one of its time.
  * H3. Whatever ends a backup early, the source is as if it had not been begun, and so is the copy that was to be brought up to date. A
  *     new copy has the name of a database only when it is whole.
+ * H4. A reader beside an owner cannot pin. What it finds damaged may be what the owner has used again: then the backup is to be begun anew.
  */
 export async function backUp(engine: Engine, directory: string, options: BackupOptions): Promise<BackupReport> {
   checkOptions(directory, options)
@@ -82,6 +83,7 @@ async function copyTo(
   }
   engine.backingUp = true
   try {
+    engine.shared?.keepUp()
     const superblock = await checkpointToCopy(engine, present?.checkpoint)
     const pinned = !engine.options.readOnly
     if (pinned) allocator.pin()
@@ -103,6 +105,10 @@ async function copyTo(
         ...figures,
         size: file.size(),
       }
+    } catch (error) {
+      throw error instanceof DamagedError && engine.shared?.isGone(superblock.checkpoint) === true
+        ? goneMeanwhile(superblock, error)
+        : error
     } finally {
       if (pinned) allocator.unpinAll()
     }
@@ -111,9 +117,18 @@ async function copyTo(
   }
 }
 
+/** H4. */
+function goneMeanwhile({ checkpoint }: Superblock, cause: DamagedError): SnapshotGoneError {
+  return new SnapshotGoneError(
+    `the owner of the database has written over parts of checkpoint ${checkpoint} while this reader copied it: begin the backup again, or let the owner itself call db.backup() (${cause.message})`,
+    { checkpoint },
+  )
+}
+
 /** A checkpoint of this moment; its superblock and that of the copy lie in different places (K1). */
 async function checkpointToCopy(engine: Engine, copied: CheckpointNumber | undefined): Promise<Superblock> {
-  const { pager, checkpoints } = engine
+  const { pager, checkpoints, shared } = engine
+  if (shared !== undefined) return shared.superblock
   if (!engine.options.readOnly) {
     do await checkpoints.next()
     while (copied !== undefined && (pager.completed & 1) === (copied & 1))

@@ -1,4 +1,4 @@
-import { NextkeyError } from '../base/errors.js'
+import { type ErrorCode, NextkeyError, SnapshotGoneError } from '../base/errors.js'
 import { KeyBuffer } from '../codec/key-encoding.js'
 import type { BTree } from '../storage/btree.js'
 import { checkBlocks, checkFreeSpace } from '../storage/check-blocks.js'
@@ -46,6 +46,8 @@ export interface CheckHooks {
  *
  * It works in slices, and writers may go on between them. So every comparison is made within one synchronous step, between things that
  * agree at the end of every step of a writer; whoever waits in the midst of a row is known. Page owners can be compared only if nobody wrote at all.
+ *
+ * In a reader beside an owner, a problem is one only while the checkpoint is the newest: its blocks are used again after that. Raises ERR_SNAPSHOT_GONE.
  */
 export async function checkDatabase(engine: Engine, hooks: CheckHooks): Promise<CheckReport> {
   return new Checker(engine, hooks).run()
@@ -60,19 +62,23 @@ class Checker {
   readonly #expected: KeyBuffer = new KeyBuffer()
   readonly #report: CheckReport = { problems: [], tables: [], pages: undefined, blocks: 0 }
   readonly #total: number
+  /** What a reader beside an owner checks. */
+  readonly #checkpoint: number
   #done = 0
 
   constructor(engine: Engine, hooks: CheckHooks) {
     this.#engine = engine
     this.#hooks = hooks
+    engine.shared?.keepUp()
+    this.#checkpoint = engine.shared?.checkpoint ?? 0
     this.#owners = new PageOwnership(engine, (problem) => this.#problem(problem))
     // Each page is seen on disk, in its tree, and again for its rows.
     this.#total = engine.pager.map.pageCount * 3
   }
 
   async run(): Promise<CheckReport> {
-    this.#engine.shared?.loadHistory()
-    const { catalog, pager } = this.#engine
+    this.#guardNow('the history', () => this.#engine.shared?.loadHistory())
+    const { catalog, pager, shared } = this.#engine
     const problem = (text: string): void => this.#problem(text)
     await this.#steps(
       'the data file',
@@ -91,6 +97,7 @@ class Checker {
       this.#report.pages = this.#owners.count()
       checkFreeSpace(pager, this.#engine.checkpoints.mapBlocks, problem)
     }
+    if (shared !== undefined && shared.checkpoint !== this.#checkpoint) throw goneMeanwhile(this.#checkpoint)
     this.#hooks.onProgress(this.#total, this.#total)
     return this.#report
   }
@@ -251,6 +258,7 @@ class Checker {
   }
 
   #problem(problem: string): void {
+    if (this.#engine.shared?.isGone(this.#checkpoint) === true) throw goneMeanwhile(this.#checkpoint)
     const { problems } = this.#report
     if (problems.length < MOST_PROBLEMS && !problems.includes(problem)) problems.push(problem)
   }
@@ -272,11 +280,19 @@ class Checker {
   }
 
   #judge(what: string, error: unknown): void {
-    if (!(error instanceof NextkeyError) || error.code === 'ERR_ABORTED' || error.code === 'ERR_CLOSED') throw error
+    if (!(error instanceof NextkeyError) || ENDS_CHECK.has(error.code)) throw error
     this.#problem(`${what}: ${error.message}`)
   }
 }
 
+function goneMeanwhile(checkpoint: number): SnapshotGoneError {
+  return new SnapshotGoneError(
+    `the owner of the database has written over parts of checkpoint ${checkpoint} while this reader checked it: check again, let the owner itself call db.check(), or check a backup`,
+    { checkpoint },
+  )
+}
+
+const ENDS_CHECK: ReadonlySet<string> = new Set<ErrorCode>(['ERR_ABORTED', 'ERR_CLOSED', 'ERR_SNAPSHOT_GONE'])
 const MOST_PROBLEMS = 100
 /** A guess, for progress only. */
 const ROWS_PER_PAGE = 64

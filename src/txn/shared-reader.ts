@@ -1,9 +1,12 @@
 import { assert } from '../base/assert.js'
 import { NextkeyError, SnapshotGoneError } from '../base/errors.js'
-import { NO_PAGE, type TrxId } from '../base/ids.js'
+import { type CheckpointNumber, NO_PAGE, type TrxId } from '../base/ids.js'
 import type { Environment } from '../platform/environment.js'
 import type { File } from '../platform/file-system.js'
+import { lostCheckpoint, readSuperblocks } from '../storage/data-file.js'
 import { outrun, SharedPages } from '../storage/shared-pages.js'
+import type { Superblock } from '../storage/superblock.js'
+import { readMark } from '../wal/log-mark.js'
 import { Catalog } from './catalog.js'
 import { Engine } from './engine.js'
 import { MetaTree } from './meta-tree.js'
@@ -23,6 +26,8 @@ import { TrxSystem } from './trx-system.js'
  * Q3. Views end when the reader moves on: older versions they would need may have been purged. Their next read raises ERR_SNAPSHOT_GONE.
  * Q4. Whoever finds the checkpoint gone (R3) leaves word. Before the next view is made, and before a read without one is tried again, the reader
  *     moves on: so what raised ERR_SNAPSHOT_GONE can succeed when it is begun anew.
+ * Q5. The number beside the log is that of a checkpoint whose superblock was written before it. So if it is read first, and the newest superblock
+ *     that can be read is older, that one's successor is damaged (recovery's O3).
  */
 export class SharedReader {
   readonly #engine: Engine
@@ -36,6 +41,11 @@ export class SharedReader {
     this.#root = root
     this.#restoreTransactions(root)
     engine.system.beforeView = () => this.keepUp()
+  }
+
+  /** Of the checkpoint that is shown; by now another may lie in its place. */
+  get superblock(): Superblock {
+    return this.#pages.superblock
   }
 
   /** Number of the checkpoint that is shown. */
@@ -68,13 +78,30 @@ export class SharedReader {
     return false
   }
 
+  /** Whether what contradicts the checkpoint may be the owner's use of its blocks, or the reader has moved on. Leaves word then (Q4). */
+  isGone(checkpoint: number): boolean {
+    if (this.checkpoint !== checkpoint) return true
+    if (!this.#pages.isBehind) return false
+    this.#pages.gone = true
+    return true
+  }
+
   /** The history of committed transactions, which no read needs, for checks. */
   loadHistory(): void {
     if (this.#hasHistory) return
-    this.#hasHistory = true
     const { system } = this.#engine
+    this.#forgetHistory()
     system.loadHistory(this.#root.historyPage, this.#root.historyOffset)
     system.undo.restorePartFilled(this.#root.partFilledUndo)
+    this.#hasHistory = true
+  }
+
+  /** That of another checkpoint, or what an attempt to load it left. */
+  #forgetHistory(): void {
+    const { system } = this.#engine
+    while (system.history.length > 0) system.shiftHistory()
+    system.undo.forgetPartFilled()
+    this.#hasHistory = false
   }
 
   /** Q2, the second half: nothing here can fail. */
@@ -97,9 +124,7 @@ export class SharedReader {
   /** Q1. */
   #restoreTransactions(root: RootRecord): void {
     const { system } = this.#engine
-    while (system.history.length > 0) system.shiftHistory()
-    system.undo.forgetPartFilled()
-    this.#hasHistory = false
+    this.#forgetHistory()
     system.nextTrxId = system.oldestActive = root.nextTrxId
     system.nextCommitNumber = root.nextCommitNumber
     for (const { committed: _, ...log } of root.transactions) {
@@ -121,7 +146,7 @@ export async function openSharedReader(environment: Environment, options: Recove
   const { clock } = environment
   for (let attempt = 1; ; attempt++) {
     try {
-      const pages = new SharedPages(file, options.cacheSize)
+      const pages = openPages(environment, options, file)
       const { pager, superblock, checkpointer } = pages
       const { rootPage } = superblock
       if (rootPage === NO_PAGE) throw beingMade(options.directory)
@@ -136,6 +161,17 @@ export async function openSharedReader(environment: Environment, options: Recove
     }
     await clock.macrotask()
   }
+}
+
+/** Q5. */
+function openPages({ fileSystem }: Environment, { cacheSize, logDirectory }: RecoveryOptions, file: File): SharedPages {
+  const [any] = readSuperblocks(file)
+  const mark = any === undefined ? 0 : readMark(fileSystem, logDirectory, any.databaseId)
+  const pages = new SharedPages(file, cacheSize)
+  const { superblock } = pages
+  if (superblock.sealed !== true && mark > superblock.checkpoint)
+    throw lostCheckpoint(file, superblock, mark as CheckpointNumber, 'the header of the write-ahead log')
+  return pages
 }
 
 function readState({ reader }: Pick<Engine, 'reader'>, { pager, superblock }: SharedPages): CheckpointState {

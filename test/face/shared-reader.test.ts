@@ -238,6 +238,31 @@ describe('pages that the owner has used again', () => {
     expect(sum).toBe(3001)
   })
 
+  test('are no problems that db.check() finds: it says that the checkpoint is gone', async () => {
+    await using owner = await openTest()
+    const mine = await fill(owner)
+    await owner.db.checkpoint()
+    await using reader = await openReader(owner)
+    await useBlocksAgain(owner, mine)
+    const outcome = await reader.check().catch((error: unknown) => error)
+    expect(outcome).toMatchObject({ code: 'ERR_SNAPSHOT_GONE', retryable: true })
+    expect((await reader.check()).problems).toEqual([])
+  })
+
+  test('are no damage that db.backup() finds, either', async () => {
+    await using owner = await openTest()
+    const mine = await fill(owner)
+    await owner.db.checkpoint()
+    await using reader = await openReader(owner)
+    await useBlocksAgain(owner, mine)
+    const outcome = await reader.backup('/copy').catch((error: unknown) => error)
+    expect(outcome).toMatchObject({ code: 'ERR_SNAPSHOT_GONE', retryable: true })
+    expect(owner.disk.list('/copy')).not.toContain('nextkey.db')
+    await reader.backup('/copy')
+    await using copy = await openWith(owner.environment, '/copy', { readOnly: true })
+    expect((await accounts(copy)).get(2980)?.balance).toBe(12)
+  })
+
   test('are told from damage: without a newer checkpoint a page that does not match is damaged', async () => {
     await using owner = await openTest()
     await fill(owner)
@@ -263,6 +288,23 @@ describe('pages that the owner has used again', () => {
     expect(await rejectionOf(openReader(owner))).toBe('ERR_DAMAGED')
     restore()
     await reader.refresh()
+    expect((await accounts(reader)).get(0)?.balance).toBe(7)
+  })
+
+  test('a superblock that rots while the one before it is an older image of itself is damage, too: the log has its number', async () => {
+    await using owner = await openTest()
+    await fill(owner)
+    await owner.db.checkpoint()
+    const { number } = owner.db.status().checkpoint
+    // The image from before it got its witness.
+    const withoutWitness = overwrite(owner, (number & 1) as BlockNumber, 'same')
+    await (await accounts(owner.db)).update(0, { balance: 7 })
+    await owner.db.checkpoint()
+    withoutWitness()
+    const restore = overwrite(owner, ((number + 1) & 1) as BlockNumber, 'zeros')
+    expect(await rejectionOf(openReader(owner))).toBe('ERR_DAMAGED')
+    restore()
+    await using reader = await openReader(owner)
     expect((await accounts(reader)).get(0)?.balance).toBe(7)
   })
 
@@ -398,7 +440,7 @@ function pagesOf(owner: TestDatabase, reader: Database): PlacedPage[] {
 }
 
 /** Writes over a block as an owner might; returns what takes it back. */
-function overwrite(owner: TestDatabase, block: BlockNumber, how: 'zeros' | 'torn' | 'another page' | 'younger'): () => void {
+function overwrite(owner: TestDatabase, block: BlockNumber, how: 'same' | 'zeros' | 'torn' | 'another page' | 'younger'): () => void {
   const file = owner.disk.open(`${owner.directory}/nextkey.db`)
   const before = Buffer.alloc(Page.Size)
   file.readSync(before, 0, Page.Size, block * Page.Size)

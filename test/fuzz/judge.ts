@@ -1,5 +1,6 @@
 import { NextkeyError } from '../../src/base/errors.js'
 import { type Database, openWith } from '../../src/database.js'
+import type { OpenOptions } from '../../src/options.js'
 import { type Losses, repair } from '../../src/repair.js'
 import type { SimulatedDisk } from '../support/simulated-disk.js'
 import { simulatedEnvironment } from '../support/simulated-environment.js'
@@ -13,6 +14,7 @@ import { type Base, OPTIONS, type Rows, type State, textOf } from './base.js'
  *     end of the log may be lost unnoticed: a commit whose frame rots before a later one testifies to its sync looks like one that never ended.)
  *     Reading may end with a typed error that names the place.
  * J3. If `check` finds nothing, all rows are there, through every index.
+ *     A reader beside the owner shows no log, and must show the newest checkpoint or more.
  * J4. `repair` saves rows of one state alone, and every row of that state that is missing is in what it lists as lost.
  */
 export class Fuzzed extends Error {
@@ -29,35 +31,43 @@ export interface Outcome {
 const TOLERATED = new Set(['ERR_DAMAGED', 'ERR_LOG_DAMAGED', 'ERR_NOT_A_DATABASE'])
 /** What follows from damage that was met in the middle of a change. */
 const FOLLOWING = new Set([...TOLERATED, 'ERR_POISONED'])
+/** Beside an owner, that there may be. */
+const READER: OpenOptions = { cacheSize: 2 * 2 ** 20, readOnly: true, unsafeShared: true }
 /** I/O calls: a database that takes more is going round in circles. */
 const MOST_CALLS = 200_000
 
 export async function judge(base: Base, disk: SimulatedDisk): Promise<Outcome> {
   const outcome: Outcome = { opened: false, clean: false, repaired: false, whole: false }
   await judgeRepair(base, disk.clone(), outcome)
-  await judgeOpening(base, disk, outcome)
+  await judgeOpening(base, disk.clone(), READER)
+  outcome.clean = await judgeOpening(base, disk, OPTIONS, () => {
+    outcome.opened = true
+  })
   return outcome
 }
 
-async function judgeOpening(base: Base, disk: SimulatedDisk, outcome: Outcome): Promise<void> {
+/** Whether it opens, and `check` finds nothing. */
+async function judgeOpening(base: Base, disk: SimulatedDisk, options: OpenOptions, onOpen?: () => void): Promise<boolean> {
+  const who = options.readOnly === true ? 'a reader: ' : ''
   limit(disk)
   let db: Database
   try {
-    db = await openWith(simulatedEnvironment({ disk, seed: base.seed }), '/database', OPTIONS)
+    db = await openWith(simulatedEnvironment({ disk, seed: base.seed }), '/database', options)
   } catch (error) {
-    mustBeTyped(error, TOLERATED, 'open()')
-    return
+    mustBeTyped(error, TOLERATED, `${who}open()`)
+    return false
   }
-  outcome.opened = true
+  onOpen?.()
   try {
     const { problems } = await db.check()
-    outcome.clean = problems.length === 0
-    const found = await readAll(db, outcome.clean)
+    const clean = problems.length === 0
+    const found = await readAll(db, clean)
     const legal = base.states.slice(Math.max(0, base.since - 1))
-    if (!legal.some((state) => agrees(found, state, outcome.clean)))
-      throw new Fuzzed(`rows that never were so:\n${differences(found, legal)}`)
+    if (!legal.some((state) => agrees(found, state, clean)))
+      throw new Fuzzed(`${who}rows that never were so:\n${differences(found, legal)}`)
+    return clean
   } finally {
-    await db.close().catch((error: unknown) => mustBeTyped(error, FOLLOWING, 'close()'))
+    await db.close().catch((error: unknown) => mustBeTyped(error, FOLLOWING, `${who}close()`))
   }
 }
 

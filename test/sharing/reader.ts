@@ -5,13 +5,13 @@ import { ACCOUNTS, type Account, BALANCE, openAccounts } from './bank.js'
 
 /**
  * `reader.ts <directory> <seed> <seconds>`: looks at the bank beside its owner, for so long and until it has seen enough; then says, as
- * JSON, how often it saw a whole state, was told that one is gone, and moved on. Anything else ends it with an error.
+ * JSON, how often it saw a whole state, checked one, was told that one is gone, and moved on. Anything else ends it with an error.
  */
 const [directory, seed, seconds] = process.argv.slice(2) as [string, string, string]
 const random = new Prng(Number(seed))
 const end = performance.now() + Number(seconds) * 1000
 const ENOUGH = 3
-const report = { right: 0, gone: 0, moved: 0, gets: 0 }
+const report = { right: 0, checked: 0, gone: 0, moved: 0, gets: 0 }
 await using db = await open(directory, { readOnly: true, unsafeShared: true, cacheSize: 2 ** 21 })
 const accounts = await openAccounts(db)
 
@@ -47,6 +47,12 @@ while (performance.now() < end || report.right < ENOUGH || report.moved < ENOUGH
   assert.equal(accounts.get(0)?.balance, BALANCE)
   await attempt(async () => {
     if (await db.refresh()) report.moved++
+  })
+  if (random.int(4) > 0) continue
+  await attempt(async () => {
+    const { problems } = await db.check()
+    assert.deepEqual(problems, [])
+    report.checked++
   })
 }
 process.stdout.write(`${JSON.stringify(report)}\n`)

@@ -8,7 +8,9 @@ import { fileURLToPath } from 'node:url'
 export interface ReaderReport {
   /** Whole states seen, each with the sum that every state has. */
   right: number
-  /** Reads that ended with ERR_SNAPSHOT_GONE. */
+  /** States that db.check() went through to its end, and found nothing. */
+  checked: number
+  /** Reads and checks that ended with ERR_SNAPSHOT_GONE. */
   gone: number
   /** Refreshes that found a newer checkpoint. */
   moved: number
