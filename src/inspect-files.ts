@@ -1,13 +1,10 @@
 import { NextkeyError } from './base/errors.js'
-import type { LogPosition } from './base/ids.js'
-import { decodeCompound } from './codec/key-encoding.js'
 import { asNextkeyError } from './directory.js'
 import type { Environment } from './platform/environment.js'
 import { readSuperblocks } from './storage/data-file.js'
 import type { Superblock } from './storage/superblock.js'
-import { COMMIT_HEADER, LogKind } from './txn/log-records.js'
+import { LogKind } from './txn/log-records.js'
 import { dataPath } from './txn/recovery.js'
-import { readRedo } from './txn/redo-buffer.js'
 import { type FoundLog, openLog } from './wal/open-log.js'
 
 export { dataPath } from './txn/recovery.js'
@@ -28,8 +25,18 @@ export interface FilesReport {
   }
 }
 
-/** Raises ERR_NOT_FOUND, ERR_NOT_A_DATABASE, ERR_FORMAT_VERSION, ERR_IO. */
+/**
+ * Looks more than once before it says that the log is damaged: whoever has the database open may have moved on between two looks.
+ * Raises ERR_NOT_FOUND, ERR_NOT_A_DATABASE, ERR_FORMAT_VERSION, ERR_IO.
+ */
 export function inspectFiles(environment: Environment, directory: string, walDirectory: string = `${directory}/wal`): FilesReport {
+  for (let look = 1; ; look++) {
+    const report = inspectOnce(environment, directory, walDirectory)
+    if (report.log.problem === undefined || look === LOOKS) return report
+  }
+}
+
+function inspectOnce(environment: Environment, directory: string, walDirectory: string): FilesReport {
   const { superblocks, size } = superblocksOf(environment, directory)
   const databaseId = superblocks[0].databaseId
   const log: FilesReport['log'] = { directory: walDirectory, segments: [], since: undefined, problem: undefined }
@@ -59,66 +66,8 @@ export function inspectFiles(environment: Environment, directory: string, walDir
   }
 }
 
-export interface LogOptions {
-  walDirectory?: string
-  /** Position to begin at: between two groups. Default: where the log's oldest file begins. */
-  from?: number
-}
-
-/** One group of the log. Rows are not decoded: their structures may be anywhere. */
-export interface LogEntry {
-  position: number
-  end: number
-  kind: 'commit' | 'counter' | 'structure' | 'checkpoint' | 'unknown'
-  bytes: number
-  transaction?: number
-  changes?: { operation: 'put' | 'delete'; table: number; key: unknown[]; rowBytes: number }[]
-  table?: number
-  next?: number
-  structure?: number
-  fields?: string[]
-  checkpoint?: number
-}
-
-/** The groups of the log, one after another. Raises ERR_LOG_DAMAGED where acknowledged groups cannot be read, and as inspectFiles. */
-export function* readLogEntries(environment: Environment, directory: string, options: LogOptions = {}): Generator<LogEntry, void, void> {
-  const { superblocks } = superblocksOf(environment, directory)
-  const { walDirectory = `${directory}/wal` } = options
-  const found = openLog(environment, { directory: walDirectory, databaseId: superblocks[0].databaseId })
-  if (found.empty) return
-  const reader = found.reader((options.from ?? found.segments[0].header.first) as LogPosition)
-  try {
-    while (reader.next()) {
-      yield describeGroup(reader.kind, reader.bytes, reader.start, reader.end, reader.position, reader.endPosition)
-    }
-  } finally {
-    reader.close()
-  }
-}
-
-function describeGroup(kind: number, bytes: Uint8Array, start: number, end: number, position: number, endPosition: number): LogEntry {
-  const entry = { position, end: endPosition, bytes: end - start }
-  const view = new DataView(bytes.buffer, bytes.byteOffset + start, end - start)
-  if (kind === LogKind.Commit) {
-    const changes: LogEntry['changes'] = []
-    readRedo(bytes, start + COMMIT_HEADER, end, {
-      put: (table, source, keyStart, keyEnd, rowStart, rowEnd) =>
-        void changes.push({ operation: 'put', table, key: decodeCompound(source, keyStart, keyEnd), rowBytes: rowEnd - rowStart }),
-      delete: (table, source, keyStart, keyEnd) =>
-        void changes.push({ operation: 'delete', table, key: decodeCompound(source, keyStart, keyEnd), rowBytes: 0 }),
-    })
-    return { ...entry, kind: 'commit', transaction: view.getFloat64(0, true), changes }
-  }
-  if (kind === LogKind.Counter) return { ...entry, kind: 'counter', table: view.getUint32(0, true), next: view.getFloat64(4, true) }
-  if (kind === LogKind.Structure) {
-    const fields = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset + start + 8, end - start - 8).toString('utf8')) as string[]
-    return { ...entry, kind: 'structure', table: view.getUint32(0, true), structure: view.getUint32(4, true), fields }
-  }
-  if (kind === LogKind.Checkpoint) return { ...entry, kind: 'checkpoint', checkpoint: view.getFloat64(0, true) }
-  return { ...entry, kind: 'unknown' }
-}
-
-function superblocksOf(environment: Environment, directory: string): { superblocks: Superblock[]; size: number } {
+/** Also for the log alone. Raises as `inspectFiles`. */
+export function superblocksOf(environment: Environment, directory: string): { superblocks: Superblock[]; size: number } {
   const { fileSystem } = environment
   const path = dataPath(directory)
   if (!fileSystem.exists(path)) {
@@ -149,3 +98,5 @@ function countFrom(found: FoundLog, superblocks: readonly Superblock[]): { commi
     reader.close()
   }
 }
+
+const LOOKS = 3

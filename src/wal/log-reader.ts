@@ -41,8 +41,8 @@ export class LogReader {
   #ended = false
   #tail: LogPosition | undefined
 
-  /** Reading begins at `from`: a position between two groups within the chain. */
-  constructor(fileSystem: FileSystem, chain: readonly FoundSegment[], from: LogPosition) {
+  /** Reading begins at `from`: a position between two groups within the chain; or, with `skipsRest`, at the first group after it. */
+  constructor(fileSystem: FileSystem, chain: readonly FoundSegment[], from: LogPosition, skipsRest: boolean = false) {
     this.#fileSystem = fileSystem
     this.#chain = chain
     this.#index = chain.filter((segment) => segment.header.first <= from).length - 1
@@ -51,9 +51,9 @@ export class LogReader {
     this.#window.enter(this.#segment.path, this.#segment.header)
     this.bytes = this.#window.bytes
     this.#offset = from - this.#segment.header.first
-    this.position = from
-    this.endPosition = from
-    this.#provenThrough = from
+    if (skipsRest) this.#skipRest()
+    this.position = this.endPosition = (this.#segment.header.first + this.#offset) as LogPosition
+    this.#provenThrough = this.position
   }
 
   /** Everything from where reading began to here is known to be on disk: a group read, or the beginning of an epoch, says so. */
@@ -133,6 +133,16 @@ export class LogReader {
     if (starts !== (expected === 'start')) return starts ? 'the fragments of a group end too early' : 'a fragment belongs to no group'
     if (!starts && window.kind !== this.kind) return 'the fragments of a group differ in kind'
     return undefined
+  }
+
+  /** The rest of a group whose beginning lies in a file that was released. */
+  #skipRest(): void {
+    const window = this.#window
+    while (this.#offset < this.#limit || this.#enterNext()) {
+      if (window.load(this.#offset, this.#limit) !== undefined) return
+      if (window.fragment === Fragment.Full || window.fragment === Fragment.First) return
+      this.#advance()
+    }
   }
 
   #assemble(): void {

@@ -108,6 +108,13 @@ export class FoundLog {
     return this.#reader
   }
 
+  /** A cursor over all that the files hold: their first may begin in the midst of a group, which is passed over. There must be a log. */
+  readerFromOldest(): LogReader {
+    const { chain } = this.#files
+    assert(chain.length > 0, 'there is a log to be read')
+    return new LogReader(this.#environment.fileSystem, chain, chain[0].header.first, true)
+  }
+
   /** Reads all groups from `from` on and returns where the log ends. Raises ERR_LOG_DAMAGED. */
   read(from: LogPosition, visitor: GroupVisitor): LogPosition {
     const reader = this.reader(from)
