@@ -187,7 +187,8 @@ class Repair {
     }
     for (const tree of this.#salvage.trees) {
       if (this.#schema.knows(tree)) continue
-      const rows = [...this.#salvage.entries(tree)].length
+      let rows = 0
+      for (const _ of this.#salvage.entries(tree)) rows++
       this.#losses.structure.push(
         `${rows} entries of tree ${tree} belong to a table that the catalogue does not have: a dropped one, or one whose definition is lost`,
       )

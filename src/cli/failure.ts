@@ -16,6 +16,10 @@ export async function tellFailure(context: Context, error: unknown, json: boolea
     const stack = code === 'ERR_INTERNAL' && error instanceof Error ? `\n${error.stack}` : ''
     await context.stderr.write(`${bad(`nextkey: ${code}:`)} ${message}${stack}\n`)
     if (code === 'ERR_DIRECTORY_LOCKED') await context.stderr.write('With --wait <seconds> this command waits for it.\n')
+    if (code === 'ERR_SNAPSHOT_GONE')
+      await context.stderr.write(
+        'The application makes checkpoints faster than this command reads one: try again, let it make them less often (checkpointInterval), or read a backup.\n',
+      )
     if (consequence !== undefined) await context.stderr.write(`${consequence}\n`)
   }
   return exitFor(code)

@@ -21,6 +21,7 @@ export interface CheckReport {
 
 export interface CheckedTable extends CheckedTree {
   name: string
+  /** As its writers have left them, committed or not. */
   rows: number
   indexes: (CheckedTree & { name: string; entries: number })[]
 }
@@ -134,7 +135,7 @@ class Checker {
     if (table !== this.#engine.catalog.table) this.#report.tables.push({ name: table.name, rows, ...clustered, indexes })
   }
 
-  /** Every live row has its entries. Returns their number. */
+  /** Every live row has its entries. Returns the number of rows that are not marked. */
   async #checkRows(table: TableStore, isGone: () => boolean): Promise<number> {
     const { pager } = this.#engine
     const cursor = new TreeCursor(table.clustered)
@@ -145,9 +146,10 @@ class Checker {
       const at = cursor.valueOffset
       const flags = pager.u8[at + Clustered.Flags]
       const chain = (flags & Flag.Overflow) === 0 ? 0 : pager.u32[(at + OverflowRef.FirstExtent) >> 2]
-      const live = (flags & Flag.Deleted) === 0 && !this.#isUnderWay(at)
+      const marked = (flags & Flag.Deleted) !== 0
+      const live = !marked && !this.#isUnderWay(at)
       cursor.hold()
-      if (live) rows++
+      if (!marked) rows++
       this.#guardNow(`a row of table '${table.name}'`, () => {
         if (chain !== 0) this.#owners.ownChain(chain as never, `a row of table '${table.name}'`)
         if (live) this.#mustHaveEntries(table, cursor)
