@@ -97,6 +97,11 @@ export class RepairTarget {
     })
   }
 
+  /** Changes taken and not yet written. */
+  get pending(): number {
+    return this.#changes.length
+  }
+
   /** Writes what was taken. */
   async flush(): Promise<void> {
     const changes = this.#changes

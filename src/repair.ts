@@ -164,11 +164,14 @@ class Repair {
       }
     }
     await target.flush()
-    this.#log.read((kind, bytes, start, end) => {
-      if (kind !== LogKind.Commit) return
+    for (const { kind, bytes, start, end } of this.#log.groups()) {
+      if (kind !== LogKind.Commit) continue
       this.#commits++
       target.replay(bytes, start, end)
-    })
+      if (target.pending < ROWS_PER_SLICE) continue
+      await target.flush()
+      await this.#pause(total * 2, total * 2)
+    }
     await target.flush()
     await target.finish()
     return target

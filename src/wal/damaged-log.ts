@@ -27,20 +27,32 @@ export class DamagedLog {
     this.end = from
   }
 
-  /** Calls back for each group that can be read, from `from` on. The same ones each time. */
-  read(visit: (kind: number, bytes: Uint8Array, start: number, end: number) => void): void {
+  /** Each group that can be read, from `from` on: the same ones each time. The cursor shows the group until the next one is asked for. */
+  *groups(): Generator<Pick<LogReader, 'kind' | 'bytes' | 'start' | 'end'>, void, void> {
     this.problems.length = 0
     const reader = this.#open()
     if (reader === undefined) return
     try {
-      while (reader.next()) {
-        visit(reader.kind, reader.bytes, reader.start, reader.end)
+      while (this.#moves(reader)) {
+        yield reader
         this.end = reader.endPosition
       }
-    } catch (error) {
-      this.#note(error)
     } finally {
       reader.close()
+    }
+  }
+
+  /** Calls back for each of them. */
+  read(visit: (kind: number, bytes: Uint8Array, start: number, end: number) => void): void {
+    for (const { kind, bytes, start, end } of this.groups()) visit(kind, bytes, start, end)
+  }
+
+  #moves(reader: LogReader): boolean {
+    try {
+      return reader.next()
+    } catch (error) {
+      this.#note(error)
+      return false
     }
   }
 
