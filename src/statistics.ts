@@ -13,6 +13,8 @@ export interface TreeFigures {
   entries: number
   /** Part of the leaves that is in use: 0 to 1. */
   fill: number
+  /** Places that are damaged or contradict others, as far as they were met: what lies behind them is not counted. `db.check()` names them. */
+  problems: number
 }
 
 export interface TableStatistics extends TreeFigures {
@@ -23,7 +25,7 @@ export interface TableStatistics extends TreeFigures {
   indexes: (TreeFigures & { name: string; on: readonly string[]; unique: boolean })[]
 }
 
-/** Reads every tree, in slices. What is wrong with one is for `db.check()` to say. Raises ERR_DAMAGED, ERR_ABORTED. */
+/** Reads every tree, in slices. What is wrong with one is counted, and for `db.check()` to say. Raises ERR_DAMAGED, ERR_SNAPSHOT_GONE, ERR_ABORTED. */
 export async function describeTables(db: Database, options: LongWorkOptions = {}): Promise<TableStatistics[]> {
   checkLongWork(options, 'describeTables()')
   const { catalog, pager } = db.engine
@@ -50,7 +52,8 @@ export async function describeTables(db: Database, options: LongWorkOptions = {}
 }
 
 async function measureTree(tree: BTree, hooks: LongWorkHooks, onPages: (pages: number) => void): Promise<TreeFigures> {
-  const verification = tree.verification(() => {})
+  let problems = 0
+  const verification = tree.verification(() => problems++)
   const { statistics } = verification
   while (!verification.step()) {
     onPages(statistics.pages)
@@ -58,5 +61,5 @@ async function measureTree(tree: BTree, hooks: LongWorkHooks, onPages: (pages: n
     if (pause !== undefined) await pause
   }
   const { pages, depth, entries, leafFill } = statistics
-  return { size: pages * Page.Size, pages, depth, entries, fill: leafFill }
+  return { size: pages * Page.Size, pages, depth, entries, fill: leafFill, problems }
 }

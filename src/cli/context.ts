@@ -26,7 +26,7 @@ export interface Output {
  */
 export const enum Exit {
   Ok = 0,
-  /** The command did its work and found something: `check` problems, `repair` losses. */
+  /** The command did its work and found something: `check` and `stat` damage, `repair` losses. */
   Found = 1,
   /** Wrong arguments: nothing was touched. */
   Usage = 2,

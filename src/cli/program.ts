@@ -149,7 +149,7 @@ Exit status: 0 done; 1 check found problems, or repair lost rows; 2 wrong argume
 
 const HELP = {
   stat: `Reads every tree; entries include those that are deleted and not yet purged. A database that was not closed
-shows its newest checkpoint: what is in the log only is counted, not shown.`,
+shows its newest checkpoint: what is in the log only is counted, not shown. Ends with status 1 if it met damage.`,
   check: `Ends with status 1 if anything is wrong. A database that was not closed is checked as of its newest checkpoint;
 with --recover, all of it. An application that runs checks itself by db.check().`,
   log: `Positions are bytes since the beginning of the database. What lies before the newest checkpoint's position

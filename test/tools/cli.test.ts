@@ -42,6 +42,10 @@ async function fill(db: Database): Promise<void> {
   await blobs.put(1, new Uint8Array(100_000).fill(9))
 }
 
+interface Stat {
+  tables: { name: string; entries: number; problems: number; indexes: Stat['tables'] }[]
+}
+
 async function tool(on: TestDatabase, ...args: string[]): Promise<ToolRun> {
   return runTool(on.environment, args)
 }
@@ -81,6 +85,20 @@ test('check ends with 0 if all is well, and with 1 if not, naming the place', as
     ok: false,
     problems: expect.arrayContaining([expect.stringMatching(/^page 18 at block 20 \(byte 327680\)/)]),
   })
+})
+
+test('stat does not pass over damage in silence: what it could not read it says it has not counted', async () => {
+  await using on = await prepared()
+  const before = JSON.parse((await tool(on, 'stat', '/database', '--json')).stdout) as Stat
+  damage(on, 20)
+  const { exit, stdout } = await tool(on, 'stat', '/database', '--json')
+  expect(exit).toBe(1)
+  const { tables } = JSON.parse(stdout) as Stat
+  const all = ({ tables: found }: Stat): Stat['tables'] => found.flatMap((table) => [table, ...table.indexes])
+  const hit = all({ tables }).filter(({ problems }) => problems > 0)
+  expect(hit).toHaveLength(1)
+  expect(hit[0]?.entries).toBeLessThan(all(before).find(({ name }) => name === hit[0]?.name)?.entries ?? 0)
+  expect((await tool(on, 'stat', '/database')).stdout).toContain('Damage was met in 1 place, and is not counted: nextkey check tells more.')
 })
 
 test.each(['jsonl', 'msgpack'])('what is dumped as %s and loaded again is the same, counters and definitions included', async (format) => {
