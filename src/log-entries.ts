@@ -10,7 +10,7 @@ import { type FoundLog, openLog } from './wal/open-log.js'
 
 export interface LogOptions {
   walDirectory?: string
-  /** Position to begin at: between two groups. Default: where the log's oldest file begins. */
+  /** Position at which a group begins. Default: the first one in the log's oldest file. */
   from?: number
 }
 
@@ -36,7 +36,7 @@ export interface LogEntry {
  * read last; it is damage if it is still there.
  *
  * Raises ERR_LOG_DAMAGED where acknowledged groups cannot be read, ERR_SNAPSHOT_GONE if the owner released what was to be read next,
- * ERR_INVALID_ARGUMENT if the log does not reach back to `from`, and as inspectFiles.
+ * ERR_INVALID_ARGUMENT if the log does not reach back to `from` or no group begins there, and as inspectFiles.
  */
 export function* readLogEntries(environment: Environment, directory: string, options: LogOptions = {}): Generator<LogEntry, void, void> {
   const { databaseId } = superblocksOf(environment, directory).superblocks[0]
@@ -49,6 +49,7 @@ export function* readLogEntries(environment: Environment, directory: string, opt
       const found = openLog(environment, { directory: walDirectory, databaseId })
       if (found.empty) return
       mustReach(found, position, last)
+      if (last === undefined && position !== undefined) mustBeginAt(found, position)
       reader = position === undefined ? found.readerFromOldest() : found.reader(position)
       while (reader.next()) {
         position = last = reader.endPosition
@@ -81,6 +82,25 @@ function mustReach({ segments, directory }: FoundLog, position: LogPosition | un
     oldest: oldest.first,
     end,
   })
+}
+
+/** Reading from the midst of a group looks like damage. If what lies before is damaged, nobody knows. */
+function mustBeginAt(found: FoundLog, position: LogPosition): void {
+  const reader = found.readerFromOldest()
+  try {
+    if (reader.position > position) return
+    while (reader.endPosition < position) if (!reader.next()) return
+    if (reader.endPosition === position) return
+  } catch (error) {
+    if (mayPass(error)) return
+    throw error
+  } finally {
+    reader.close()
+  }
+  throw new InvalidArgumentError(
+    `no group of the log begins at position ${position}: the one around it goes from ${reader.position} to ${reader.endPosition}`,
+    { position, group: reader.position, end: reader.endPosition },
+  )
 }
 
 /** Whether it may be a matter of the moment: a file that is being written, used again, or has just been removed. */

@@ -56,7 +56,7 @@ test('what its owner released meanwhile is gone, not damaged', async () => {
   mustFollow([...readLogEntries(on.environment, '/database')])
 })
 
-test('a position that the log does not reach back to is refused, with the one that it does', async () => {
+test('a position that the log does not reach back to, or at which no group begins, is refused, with one that would do', async () => {
   await using on = await openBusy()
   await on.write(30)
   await on.db.checkpoint()
@@ -65,6 +65,9 @@ test('a position that the log does not reach back to is refused, with the one th
   const { exit, stderr } = await runTool(on.environment, ['log', '/database', '--from', '0'])
   expect(exit).toBe(2)
   expect(stderr).toMatch(/ERR_INVALID_ARGUMENT: the files in \/database\/wal hold the log from position \d+ on, not from 0/)
+  const inside = await runTool(on.environment, ['log', '/database', '--from', String(Number(first?.position) + 4)])
+  expect(inside).toMatchObject({ exit: 2, stdout: '' })
+  expect(inside.stderr).toContain(`the one around it goes from ${first?.position} to ${first?.end}`)
   const from = String(first?.position)
   expect((await runTool(on.environment, ['log', '/database', '--from', from])).stdout).toContain(from)
 })
