@@ -101,15 +101,13 @@ export interface CheckpointImage {
   chunks: MapReference[]
 }
 
+/** Looks more than once before it says that something is wrong: the owner may have written one superblock while the other was read. */
 function newestOf(file: File): Superblock {
-  for (let missed: unknown; ; ) {
+  for (let look = 1; ; look++) {
     const [newest] = readSuperblocks(file)
-    if (newest === undefined) throw notADatabase(file)
-    const loss = lossByWitness(file, newest)
-    if (loss === undefined) return newest
-    // The owner may have written it since the other one was read.
-    if (loss.details.checkpoint === missed) throw loss
-    missed = loss.details.checkpoint
+    const problem = newest === undefined ? notADatabase(file) : lossByWitness(file, newest)
+    if (problem === undefined) return newest
+    if (look === LOOKS) throw problem
   }
 }
 
@@ -127,3 +125,5 @@ export function outrun({ checkpoint }: Superblock): SnapshotGoneError {
 
 /** Checkpoints begun with that were gone before they were in memory. */
 const ATTEMPTS = 20
+/** At superblocks that seem to be damaged. */
+export const LOOKS = 3

@@ -4,7 +4,7 @@ import { type CheckpointNumber, NO_PAGE, type TrxId } from '../base/ids.js'
 import type { Environment } from '../platform/environment.js'
 import type { File } from '../platform/file-system.js'
 import { lostCheckpoint, readSuperblocks } from '../storage/data-file.js'
-import { outrun, SharedPages } from '../storage/shared-pages.js'
+import { LOOKS, outrun, SharedPages } from '../storage/shared-pages.js'
 import type { Superblock } from '../storage/superblock.js'
 import { readMark } from '../wal/log-mark.js'
 import { Catalog } from './catalog.js'
@@ -167,11 +167,12 @@ export async function openSharedReader(environment: Environment, options: Recove
 function openPages({ fileSystem }: Environment, { cacheSize, logDirectory }: RecoveryOptions, file: File): SharedPages {
   const [any] = readSuperblocks(file)
   const mark = any === undefined ? 0 : readMark(fileSystem, logDirectory, any.databaseId)
-  const pages = new SharedPages(file, cacheSize)
-  const { superblock } = pages
-  if (superblock.sealed !== true && mark > superblock.checkpoint)
-    throw lostCheckpoint(file, superblock, mark as CheckpointNumber, 'the header of the write-ahead log')
-  return pages
+  for (let look = 1; ; look++) {
+    const pages = new SharedPages(file, cacheSize)
+    const { superblock } = pages
+    if (superblock.sealed === true || mark <= superblock.checkpoint) return pages
+    if (look === LOOKS) throw lostCheckpoint(file, superblock, mark as CheckpointNumber, 'the header of the write-ahead log')
+  }
 }
 
 function readState({ reader }: Pick<Engine, 'reader'>, { pager, superblock }: SharedPages): CheckpointState {
