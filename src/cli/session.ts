@@ -59,21 +59,21 @@ export class Session {
 
   /**
    * Opens a database to look at it: nothing is changed. Beside a running application it shows the newest checkpoint; what the application
-   * writes over meanwhile is noticed as damage, so `work` is tried again with a newer one.
+   * writes over meanwhile is noticed, so `work` is tried again with a newer one; unless what it has done by then cannot be taken back.
    */
-  async look<T>(directory: string, work: (db: Database, shared: boolean) => Promise<T>): Promise<T> {
+  async look<T>(directory: string, work: (db: Database) => Promise<T>, mayBeginAnew: () => boolean = () => true): Promise<T> {
     this.mustExist(directory)
     try {
-      return await this.#with(directory, { readOnly: true }, (db) => work(db, false))
+      return await this.#with(directory, { readOnly: true }, work)
     } catch (error) {
       if (!(error instanceof NextkeyError && error.code === 'ERR_DIRECTORY_LOCKED')) throw error
     }
     await this.note('The database is in use: this shows its newest checkpoint.')
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#with(directory, { readOnly: true, unsafeShared: true }, (db) => work(db, true))
+        return await this.#with(directory, { readOnly: true, unsafeShared: true }, work)
       } catch (error) {
-        if (attempt === ATTEMPTS || !(isDamage(error) || isGone(error))) throw error
+        if (attempt === ATTEMPTS || !(isDamage(error) || isGone(error)) || !mayBeginAnew()) throw error
       }
     }
   }

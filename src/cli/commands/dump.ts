@@ -18,19 +18,22 @@ export interface DumpOptions {
 export async function dump(session: Session, options: DumpOptions, directory: string): Promise<Exit> {
   if (options.resume === true && options.output === undefined)
     throw new InvalidArgumentError('--resume goes on with a file: say which by --output')
-  const open = options.readOnly === true ? session.look.bind(session) : session.change.bind(session)
-  const figures = await open(directory, async (db) => {
-    const target = openTarget(session, options)
-    try {
-      const run = new Dump(session, db, options.format ?? 'jsonl', target)
-      return await run.write(
-        options.table ?? db.tables(),
-        options.resume === true ? await target.found(options.format ?? 'jsonl') : undefined,
-      )
-    } finally {
-      target.close()
-    }
-  })
+  const format = options.format ?? 'jsonl'
+  let target: Target | undefined
+  const work = async (db: Database): Promise<{ tables: number; rows: number }> => {
+    target ??= openTarget(session, options)
+    const run = new Dump(session, db, format, target)
+    return run.write(options.table ?? db.tables(), options.resume === true ? await target.found(format) : undefined)
+  }
+  let figures: { tables: number; rows: number }
+  try {
+    figures =
+      options.readOnly === true
+        ? await session.look(directory, work, () => target?.takeBack() ?? true)
+        : await session.change(directory, work)
+  } finally {
+    target?.close()
+  }
   await session.note(`Dumped ${counted(figures.tables, 'table')}, ${counted(figures.rows, 'row')}.`)
   return Exit.Ok
 }
@@ -51,6 +54,8 @@ interface Target {
   /** Everything is where it belongs. */
   finish(): Promise<void>
   found(format: FormatName): Promise<Found>
+  /** The dump is begun anew: nothing is left of what was written. False if that cannot be. */
+  takeBack(): boolean
   close(): void
 }
 
@@ -133,10 +138,15 @@ class Dump {
 function openTarget(session: Session, options: DumpOptions): Target {
   const { environment, stdout } = session.context
   if (options.output === undefined) {
+    let written = 0
     return {
-      write: (bytes) => stdout.write(bytes),
+      write: (bytes) => {
+        written += bytes.length
+        return stdout.write(bytes)
+      },
       finish: async () => {},
       found: () => Promise.reject(new InvalidArgumentError('standard output cannot be read back')),
+      takeBack: () => written === 0,
       close: () => {},
     }
   }
@@ -146,15 +156,17 @@ function openTarget(session: Session, options: DumpOptions): Target {
       file: options.output,
     })
   }
-  return new FileTarget(fileSystem.open(options.output, { create: true }))
+  return new FileTarget(fileSystem.open(options.output, { create: true }), options.resume === true)
 }
 
 class FileTarget implements Target {
   readonly #file: File
+  readonly #goesOn: boolean
   #at = 0
 
-  constructor(file: File) {
+  constructor(file: File, goesOn: boolean) {
     this.#file = file
+    this.#goesOn = goesOn
   }
 
   async write(bytes: Buffer): Promise<void> {
@@ -189,6 +201,14 @@ class FileTarget implements Target {
     this.#file.truncate(found.end)
     this.#at = found.end
     return found
+  }
+
+  /** What an earlier run has written stays: it is for the user to say that it is to be gone on with at a later moment of the database. */
+  takeBack(): boolean {
+    if (this.#goesOn) return false
+    this.#file.truncate(0)
+    this.#at = 0
+    return true
   }
 
   close(): void {
