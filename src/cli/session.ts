@@ -63,10 +63,15 @@ export class Session {
    */
   async look<T>(directory: string, work: (db: Database) => Promise<T>, mayBeginAnew: () => boolean = () => true): Promise<T> {
     this.mustExist(directory)
+    let opened = false
     try {
-      return await this.#with(directory, { readOnly: true }, work)
+      return await this.#with(directory, { readOnly: true }, (db) => {
+        opened = true
+        return work(db)
+      })
     } catch (error) {
-      if (!(error instanceof NextkeyError && error.code === 'ERR_DIRECTORY_LOCKED')) throw error
+      // Another directory may be locked as well: that of a copy.
+      if (opened || !(error instanceof NextkeyError && error.code === 'ERR_DIRECTORY_LOCKED')) throw error
     }
     await this.note('The database is in use: this shows its newest checkpoint.')
     for (let attempt = 1; ; attempt++) {
