@@ -32,8 +32,8 @@ export interface Effect {
 export class Work {
   readonly label: string
   effects: Effect[] = []
-  /** Values given out by auto-increment, kept or not. */
-  readonly generated: { table: string; value: number }[] = []
+  /** Values given out by auto-increment, kept or not, and how often the table had been truncated by then. */
+  readonly generated: { table: string; value: number; truncations: number }[] = []
   tableCreated: TableSpec | undefined
   tableDropped: string | undefined
   /** Tables whose auto-increment begins anew. */
@@ -105,6 +105,8 @@ export class Model {
   #commits: Commit[] = []
   #big: Commit[] = []
   #counters: Counter[] = []
+  /** By table: after how many commits it was truncated, dropped or renamed. */
+  readonly #truncations: Map<string, number[]> = new Map()
   /** Commits, from the first, that no death of the machine may take. */
   #floor = 0
   /** Of everything committed, acknowledged or not: rows and tables. */
@@ -179,6 +181,20 @@ export class Model {
     return indexes
   }
 
+  /** A row was given this auto-increment value, by the table or by hand. */
+  gave(work: Work, table: string, value: number): void {
+    work.generated.push({ table, value, truncations: this.#truncationsOf(table).length })
+  }
+
+  #truncationsOf(table: string): number[] {
+    let found = this.#truncations.get(table)
+    if (found === undefined) {
+      found = []
+      this.#truncations.set(table, found)
+    }
+    return found
+  }
+
   /** What the truncation of a table, about to be committed, does. */
   emptied(work: Work, table: string): void {
     for (const [key, before] of this.#rows.get(table) ?? []) work.effects.push({ table, key, before, after: undefined })
@@ -197,7 +213,7 @@ export class Model {
       (most, counter) => (counter.table === from && counter.until === FOR_EVER ? Math.max(most, counter.value) : most),
       0,
     )
-    work.generated.push({ table: to, value })
+    this.gave(work, to, value)
     this.dropped(work, from)
     work.tableCreated = { ...(this.tables.get(from) as TableSpec), name: to }
   }
@@ -222,6 +238,7 @@ export class Model {
       this.tables.set(work.tableCreated.name, work.tableCreated)
       this.#known.set(work.tableCreated.name, work.tableCreated)
     }
+    for (const table of work.countersReset) this.#truncationsOf(table).push(commit.from + 1)
     for (const counter of this.#counters)
       if (work.countersReset.includes(counter.table)) counter.until = Math.min(counter.until, commit.from + 1)
     if (big) {
@@ -383,7 +400,11 @@ export class Model {
   /** Whatever was given out is in the log at the end of the transaction: just before its group, or before the next commit's. */
   #noteCounters(work: Work, durable: boolean = false): void {
     const from = durable ? 0 : work.commit === undefined || work.commit.big ? this.count + 1 : work.commit.from + 1
-    for (const { table, value } of work.generated) this.#counters.push({ table, value, from, until: FOR_EVER })
+    for (const { table, value, truncations } of work.generated) {
+      // Whoever was given it had ended when the table was truncated since, but may come to know it only now (a deadlock).
+      const until = this.#truncationsOf(table)[truncations] ?? FOR_EVER
+      if (from < until) this.#counters.push({ table, value, from, until })
+    }
     work.generated.length = 0
     if (this.#counters.length > MANY_COUNTERS) this.#foldCounters()
   }

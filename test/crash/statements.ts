@@ -133,7 +133,7 @@ export class Statements {
   #wrote(work: Work, spec: TableSpec, key: Key, value: Value, returns: unknown): Outcome {
     this.#model.write(work, spec.name, key, value)
     // A larger value than the counter's, given by hand, moves it too.
-    if (spec.options.autoIncrement === true && typeof key === 'number') work.generated.push({ table: spec.name, value: key })
+    if (spec.options.autoIncrement === true && typeof key === 'number') this.#model.gave(work, spec.name, key)
     return { returns }
   }
 }
