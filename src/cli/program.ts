@@ -144,7 +144,7 @@ Examples:
   npx nextkey backup ./data /backups/data      again and again: only changes are written
   npx nextkey dump ./data | gzip > data.jsonl.gz
 
-Exit status: 0 done; 1 check found problems, or repair lost rows; 2 wrong arguments; 3 the database is in use;
+Exit status: 0 done; 1 check or stat found damage, or repair lost rows; 2 wrong arguments; 3 the database is in use;
 4 damaged; 5 anything else; 130 interrupted.`
 
 const HELP = {

@@ -53,6 +53,12 @@ export function lossByWitness(file: File, newest: Superblock): DamagedError | un
   return undefined
 }
 
+/** The same if the number that the log keeps of the newest complete checkpoint (`FoundLog.mark`) is larger. */
+export function lossByMark(file: File, newest: Superblock, mark: number): DamagedError | undefined {
+  if (newest.sealed === true || mark <= newest.checkpoint) return undefined
+  return lostCheckpoint(file, newest, mark as CheckpointNumber, 'the header of the write-ahead log')
+}
+
 /** The newest superblock that can be read is not the newest that was complete. */
 export function lostCheckpoint(file: File, used: Superblock, lost: CheckpointNumber, witness: string): DamagedError {
   return new DamagedError(

@@ -3,7 +3,15 @@ import { DamagedError, NextkeyError } from '../base/errors.js'
 import { type CheckpointNumber, type LogPosition, NO_PAGE, type TrxId } from '../base/ids.js'
 import type { Environment } from '../platform/environment.js'
 import type { File } from '../platform/file-system.js'
-import { formatDataFile, loadDataFile, lossByWitness, lostCheckpoint, notADatabase, readSuperblocks } from '../storage/data-file.js'
+import {
+  formatDataFile,
+  loadDataFile,
+  lossByMark,
+  lossByWitness,
+  lostCheckpoint,
+  notADatabase,
+  readSuperblocks,
+} from '../storage/data-file.js'
 import type { Superblock } from '../storage/superblock.js'
 import { type FoundLog, openLog } from '../wal/open-log.js'
 import type { Durability, WriteAheadLog } from '../wal/write-ahead-log.js'
@@ -115,11 +123,10 @@ function createDatabase(environment: Environment, options: RecoveryOptions): voi
 async function recover(environment: Environment, options: RecoveryOptions, file: File): Promise<Engine> {
   const superblocks = readSuperblocks(file)
   if (superblocks.length === 0) throw notADatabase(file)
-  const loss = lossByWitness(file, superblocks[0])
-  if (loss !== undefined) throw loss
   let engine: Engine | undefined
   const found = findLog(environment, options, superblocks[0], () => engine?.checkpoints.stop())
-  mustNotBeOlder(file, superblocks[0], found)
+  const loss = lossByWitness(file, superblocks[0]) ?? lossByMark(file, superblocks[0], found.mark)
+  if (loss !== undefined) throw loss
   const superblock = chooseSuperblock(superblocks, found)
   const token = new Uint8Array(16)
   environment.random.fill(token)
@@ -176,12 +183,6 @@ function findLog(environment: Environment, options: RecoveryOptions, newest: Sup
   void found.startNew(newest.logPosition).close()
   environment.fileSystem.syncDirectorySync(parentOf(options.logDirectory))
   return openLog(environment, log)
-}
-
-/** O3. */
-function mustNotBeOlder(file: File, newest: Superblock, found: FoundLog): void {
-  if (newest.sealed !== true && found.mark > newest.checkpoint)
-    throw lostCheckpoint(file, newest, found.mark as CheckpointNumber, 'the header of the write-ahead log')
 }
 
 /** O2, O5, O6. */

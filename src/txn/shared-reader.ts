@@ -1,9 +1,9 @@
 import { assert } from '../base/assert.js'
 import { NextkeyError, SnapshotGoneError } from '../base/errors.js'
-import { type CheckpointNumber, NO_PAGE, type TrxId } from '../base/ids.js'
+import { NO_PAGE, type TrxId } from '../base/ids.js'
 import type { Environment } from '../platform/environment.js'
 import type { File } from '../platform/file-system.js'
-import { lostCheckpoint, readSuperblocks } from '../storage/data-file.js'
+import { lossByMark, readSuperblocks } from '../storage/data-file.js'
 import { LOOKS, outrun, SharedPages } from '../storage/shared-pages.js'
 import type { Superblock } from '../storage/superblock.js'
 import { readMark } from '../wal/log-mark.js'
@@ -169,9 +169,9 @@ function openPages({ fileSystem }: Environment, { cacheSize, logDirectory }: Rec
   const mark = any === undefined ? 0 : readMark(fileSystem, logDirectory, any.databaseId)
   for (let look = 1; ; look++) {
     const pages = new SharedPages(file, cacheSize)
-    const { superblock } = pages
-    if (superblock.sealed === true || mark <= superblock.checkpoint) return pages
-    if (look === LOOKS) throw lostCheckpoint(file, superblock, mark as CheckpointNumber, 'the header of the write-ahead log')
+    const loss = lossByMark(file, pages.superblock, mark)
+    if (loss === undefined) return pages
+    if (look === LOOKS) throw loss
   }
 }
 
