@@ -7,6 +7,7 @@ const config: ViteUserConfig = defineConfig({
     include: ['test/**/*.test.ts'],
     // Processes, not threads: tests load a native addon, lock directories and change process-wide state.
     pool: 'forks',
+    maxWorkers: 2,
     env: { NEXTKEY_INVARIANTS: '1' },
     testTimeout: TIMEOUT_MS,
     hookTimeout: TIMEOUT_MS,

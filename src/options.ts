@@ -116,7 +116,7 @@ export function recoveryOptions(directory: string, options: ResolvedOptions): Re
     checkpointInterval: options.checkpointInterval,
     maxViewAge: options.maxViewAge,
     readOnly: options.readOnly,
-    shared: options.readOnly && options.unsafeShared,
+    shared: options.unsafeShared,
     segmentSize: options.logSegmentSize,
     onProgress: options.onRecovery,
   }

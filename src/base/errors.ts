@@ -47,6 +47,7 @@ export type ErrorCode =
   | 'ERR_COMMIT_UNKNOWN' // the log could not be synced: the commit may or may not survive
   | 'ERR_IO' // the operating system refused a read or write
   | 'ERR_DISK_FULL'
+  | 'ERR_ANOTHER_WRITER' // somebody else opened the directory for writing since: this one writes nothing more
   | 'ERR_POISONED' // an earlier failure closed the database to writes; reopen to recover
   | 'ERR_DAMAGED' // bytes on disk are not what was written
   | 'ERR_LOG_DAMAGED' // acknowledged commits in the write-ahead log cannot be read
@@ -184,6 +185,12 @@ export class InternalError extends NextkeyError {
   constructor(message: string, details?: Record<string, unknown>) {
     super('ERR_INTERNAL', `${message} (this is a bug in nextkey, please report it)`, details === undefined ? {} : { details })
   }
+}
+
+/** The ERR_ANOTHER_WRITER that this error is, or was caused by: no failure of the machine, and reopening would be the wrong advice. */
+export function anotherWriterIn(error: unknown): NextkeyError | undefined {
+  for (let at = error; at instanceof NextkeyError; at = at.cause) if (at.code === 'ERR_ANOTHER_WRITER') return at
+  return undefined
 }
 
 /** A short, safe rendering of a user's value for a message. */

@@ -7,7 +7,7 @@ import { crc32 } from './crc32.js'
  *   offset size
  *        0    8  number, as two 32-bit halves, low first
  *        8    4  CRC-32 of database id and number
- *       12  500  zeros
+ *       12  500  zeros, or whatever else may share the sector
  */
 export const SECTOR_SIZE = 512
 

@@ -1,8 +1,7 @@
-import { hostname } from 'node:os'
-import { threadId } from 'node:worker_threads'
 import { DirectoryLockedError, type ErrorCode, NextkeyError } from '../base/errors.js'
 import type { Clock } from '../platform/clock.js'
 import type { DirectoryLocker, LockFile } from '../platform/directory-locker.js'
+import { describeSelf, type Holder, isThisProcess, nameHolder, parseHolder } from '../platform/holder.js'
 
 /**
  * One owner per directory (D15).
@@ -97,34 +96,6 @@ const OPEN_ERRORS: Record<string, ErrorCode> = {
   EROFS: 'ERR_LOCK_UNSUPPORTED',
 }
 
-/** What a holder leaves for others to read. */
-interface Holder {
-  pid?: number
-  host?: string
-  /** Worker thread; 0 is the main one. */
-  thread?: number
-  /** ISO 8601. */
-  since?: string
-  /** The program, as started. */
-  program?: string
-  cwd?: string
-  mode?: 'read-only' | 'read-write'
-  openedAt?: string
-}
-
-function describeSelf(clock: Clock, readOnly: boolean, openedAt: string | undefined): Holder {
-  return {
-    pid: process.pid,
-    host: hostname(),
-    thread: threadId,
-    since: new Date(clock.wallTime()).toISOString(),
-    program: process.argv[1] ?? process.title,
-    cwd: process.cwd(),
-    mode: readOnly ? 'read-only' : 'read-write',
-    ...(openedAt === undefined ? {} : { openedAt }),
-  }
-}
-
 function refusal(file: LockFile, waitMs: number): DirectoryLockedError {
   const holder = parseHolder(file.readNote())
   const waited = waitMs > 0 ? ` (waited ${waitMs} ms)` : ''
@@ -133,46 +104,8 @@ function refusal(file: LockFile, waitMs: number): DirectoryLockedError {
   })
 }
 
-function nameHolder(holder: Holder): string {
-  if (holder.pid === undefined) return 'elsewhere; who has it is not known'
-  const since = holder.since === undefined ? '' : ` since ${holder.since}`
-  const mode = holder.mode === 'read-only' ? ', read-only' : ''
-  if (!isThisProcess(holder)) return `in process ${holder.pid} on ${holder.host} (${holder.program} in ${holder.cwd})${since}${mode}`
-  const where = holder.thread === threadId ? 'in this process' : `in another thread of this process (thread ${holder.thread})`
-  const place = holder.openedAt === undefined ? '' : `, opened at ${holder.openedAt}`
-  return `${where}${since}${mode}${place}`
-}
-
 function advice(holder: Holder, waitMs: number): string {
   if (isThisProcess(holder)) return 'Close it first, or share the one that is open'
   if (waitMs > 0) return 'Close it there first'
   return 'Close it there first, or pass { waitForLock: ms } to wait for it'
-}
-
-function isThisProcess(holder: Holder): boolean {
-  return holder.pid === process.pid && holder.host === hostname()
-}
-
-/** Only fields of the right type: the note may be cut, old, or somebody's joke. */
-function parseHolder(note: string): Holder {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(note)
-  } catch {
-    return {}
-  }
-  if (typeof parsed !== 'object' || parsed === null) return {}
-  const fields = Object.entries(parsed).filter(([name, value]) => typeof value === HOLDER_FIELDS[name as keyof Holder])
-  return Object.fromEntries(fields)
-}
-
-const HOLDER_FIELDS: Readonly<Record<keyof Holder, 'number' | 'string'>> = {
-  pid: 'number',
-  host: 'string',
-  thread: 'number',
-  since: 'string',
-  program: 'string',
-  cwd: 'string',
-  mode: 'string',
-  openedAt: 'string',
 }

@@ -12,7 +12,6 @@ import type { File, FileSystem, OpenOptions } from './file-system.js'
  *   FileHandle and two more promises.
  * - A file closed while such calls are under way keeps its descriptor until the last of them has ended: the number must not
  *   go to another file while the kernel may still write through it.
- * - A file closed while such calls are under way keeps its descriptor until the last of them has ended.
  */
 export const nodeFileSystem: FileSystem = {
   open(filePath, options = {}) {

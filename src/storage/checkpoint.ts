@@ -35,6 +35,8 @@ export interface CheckpointInfo {
 export interface DatabaseIdentity {
   databaseId: Uint8Array
   ownerToken: Uint8Array
+  /** What superblocks bear of it (OwnerClaim.bytes); none in a file of which nobody is the owner. */
+  claim?: Uint8Array
 }
 
 export class Checkpointer {
@@ -98,7 +100,12 @@ export class Checkpointer {
     yield new SyncFile(pager)
     yield info.markComplete(number)
     const before = ((number - 1) & 1) * Page.Size
-    pager.file.writeSync(encodeWitness(this.identity.databaseId, number), 0, Witness.Size, before + Witness.Offset)
+    pager.file.writeSync(
+      encodeWitness(this.identity.databaseId, number, this.identity.claim ?? NO_CLAIM),
+      0,
+      Witness.Size,
+      before + Witness.Offset,
+    )
     pager.completeCheckpoint(number)
     this.#trimFile()
     info.completed(number)
@@ -268,6 +275,7 @@ class SyncFile implements Effect {
   }
 }
 
+const NO_CLAIM: Uint8Array = new Uint8Array(0)
 const NOWHERE: MapReference = { block: 0 as BlockNumber, checksum: 0 }
 /** Pages in one asynchronous write: 1 MiB, copied and checksummed in about 0.4 ms. */
 const CHECKPOINT_BATCH = 64

@@ -79,14 +79,14 @@ export function loadDataFile(
   superblock: Superblock,
   older: Superblock | undefined,
   cacheSize: number,
-  ownerToken: Uint8Array,
+  owner: Omit<DatabaseIdentity, 'databaseId'>,
 ): { pager: Pager; checkpointer: Checkpointer } {
   const blocksInFile = Math.floor(file.size() / Page.Size)
   const pager = new Pager(file, cacheSize, Math.max(blocksInFile, 2))
   pager.completed = superblock.checkpoint
   const chunks = loadMap(file, superblock, pager.map, pager.allocator)
   if (older !== undefined) for (const block of blocksOf(file, older, chunks)) pager.allocator.reserveUntilCheckpoint(block)
-  const identity: DatabaseIdentity = { databaseId: superblock.databaseId, ownerToken }
+  const identity: DatabaseIdentity = { databaseId: superblock.databaseId, ...owner }
   return { pager, checkpointer: new Checkpointer(pager, identity, chunks, superblock.directory) }
 }
 

@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js'
 import { crc32 } from '../base/crc32.js'
-import { DamagedError, NextkeyError } from '../base/errors.js'
+import { anotherWriterIn, DamagedError, NextkeyError } from '../base/errors.js'
 import type { BlockNumber, CheckpointNumber, FrameBase, PageId, TreeId } from '../base/ids.js'
 import type { File } from '../platform/file-system.js'
 import { AdaptiveHash } from './adaptive-hash.js'
@@ -47,8 +47,10 @@ export class Pager implements PageStore {
   /** The failure that closed the pager to changes. */
   failure: NextkeyError | undefined
   onFailure: ((failure: NextkeyError) => void) | undefined
-  /** In a reader beside the owner of the file: what it means that a block is not what the map says; undefined: damage. */
+  /** What it means that a block is not what the map says, where others may have written it; undefined: damage. */
   onMismatch: ((page: PageId, block: BlockNumber) => NextkeyError | undefined) | undefined
+  /** Somebody else writes to the file (a shared reader's pager): a page younger than the checkpoint is not the one the map means. */
+  besideOwner = false
   readonly counters: PagerCounters = { misses: 0, evictedDirty: 0, cleanedAhead: 0, blocksWritten: 0, frozenWrittenInline: 0 }
 
   /** Frames frozen by the running checkpoint, in the order it writes them; undefined when none runs. */
@@ -161,14 +163,13 @@ export class Pager implements PageStore {
   /** Closes the pager to changes (P4). Returns the failure, the first one if there are several. */
   poison(cause: unknown, doing: string): NextkeyError {
     if (this.failure === undefined) {
-      this.failure = new NextkeyError(
-        'ERR_POISONED',
-        `${doing} failed: the database takes no more writes; close and reopen it to recover what was acknowledged`,
-        {
-          cause,
-          details: { file: this.file.path },
-        },
-      )
+      this.failure =
+        anotherWriterIn(cause) ??
+        new NextkeyError(
+          'ERR_POISONED',
+          `${doing} failed: the database takes no more writes; close and reopen it to recover what was acknowledged`,
+          { cause, details: { file: this.file.path } },
+        )
       this.onFailure?.(this.failure)
     }
     return this.failure
@@ -312,8 +313,7 @@ export class Pager implements PageStore {
     const checksum = crc32(this.u8, base, base + Page.Size, 0) | 0
     if (checksum !== this.map.checksumOf(page)) return 'the checksum does not match the page map'
     if (this.u32[(base + Page.Id) >> 2] !== page) return 'the block holds another page'
-    if (this.onMismatch !== undefined && this.u32[(base + Page.Interval) >> 2] > this.completed)
-      return 'the page is younger than the page map'
+    if (this.besideOwner && this.u32[(base + Page.Interval) >> 2] > this.completed) return 'the page is younger than the page map'
     return undefined
   }
 

@@ -35,6 +35,7 @@ export class SharedPages {
   constructor(file: File, cacheSize: number) {
     this.#file = file
     this.pager = new Pager(file, cacheSize, SUPERBLOCKS)
+    this.pager.besideOwner = true
     this.pager.onMismatch = (page, block) => this.#judge(page, block)
     const image = this.newest()
     this.superblock = image.superblock

@@ -22,8 +22,12 @@ import { Page } from './page-format.js'
  *       62    2  flags: 1 = sealed
  *       64   16  owner token: who wrote this (D15)
  *       80    8  for each map directory block: block number, checksum
- *    15360  512  witness, a sector of its own: 8 checkpoint number, 4 CRC-32 of database id and number, zeros
- *    16380    4  CRC-32 of everything before, with the witness as zeros
+ *    15360  512  a sector of its own:
+ *             12  witness: 8 checkpoint number, 4 CRC-32 of database id and number
+ *             52  zeros
+ *            448  claim, in block 0 the one that counts (owner-claim.ts): 16 token of whoever opened the database for writing last,
+ *                 2 length of a note, the note (JSON: who that is)
+ *    16380    4  CRC-32 of everything before, with that sector as zeros
  * 8-byte numbers are stored as two 32-bit halves, low first; all fields little-endian.
  *
  * When checkpoint n is complete, the superblock before it gets its number as a witness: if superblock n rots, and with it the end of the log, which
@@ -44,6 +48,8 @@ export interface Superblock {
   /** Default false. */
   sealed?: boolean
   directory: MapReference[]
+  /** Written, not read. Default: none. */
+  claim?: Uint8Array
 }
 
 export interface MapReference {
@@ -59,6 +65,15 @@ export const MAX_DIRECTORY: number = ((15_360 - 80) / 8) | 0
 export const enum Witness {
   Offset = 15_360,
   Size = 512,
+}
+
+export const enum Claim {
+  Offset = 15_424,
+  Size = 448,
+  TokenSize = 16,
+  /** Within the claim. */
+  NoteLength = 16,
+  Note = 18,
 }
 
 const SEALED = 1
@@ -84,6 +99,7 @@ export function encodeSuperblock(block: Superblock): Buffer {
     out.writeInt32LE(checksum | 0, at + 4)
     at += 8
   }
+  if (block.claim !== undefined) out.set(block.claim, Claim.Offset)
   out.writeUInt32LE(checksumOf(out), Page.Size - 4)
   return out
 }
@@ -121,8 +137,10 @@ export function decodeSuperblock(bytes: Buffer): Superblock | undefined {
 }
 
 /** The sector that says in superblock n − 1 that checkpoint n is complete. */
-export function encodeWitness(databaseId: Uint8Array, checkpoint: CheckpointNumber): Buffer {
-  return encodeNumberSector(databaseId, checkpoint)
+export function encodeWitness(databaseId: Uint8Array, checkpoint: CheckpointNumber, claim: Uint8Array): Buffer {
+  const sector = encodeNumberSector(databaseId, checkpoint)
+  sector.set(claim, Claim.Offset - Witness.Offset)
+  return sector
 }
 
 /** Which checkpoint the witness in the bytes of a superblock speaks of; 0 if there is none that belongs to this database. */

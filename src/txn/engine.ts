@@ -107,11 +107,8 @@ export class Engine {
       throw new NextkeyError('ERR_READ_ONLY', 'the database was opened read-only: open it without readOnly to change it')
     this.mustRead()
     if (this.pager.failure !== undefined) throw this.pager.failure
-    if (this.wal?.poisoned === true)
-      throw new NextkeyError(
-        'ERR_POISONED',
-        'the write-ahead log failed: the database takes no more writes; close and reopen it to recover',
-      )
+    const failure = this.wal?.failure
+    if (failure !== undefined) throw failure
   }
 
   mustRead(): void {
@@ -120,8 +117,7 @@ export class Engine {
 
   /** What failed first and closed the database to writes; undefined while all is well. */
   get failure(): NextkeyError | undefined {
-    if (this.broken ?? this.pager.failure) return this.broken ?? this.pager.failure
-    return this.wal?.poisoned === true ? new NextkeyError('ERR_POISONED', 'the write-ahead log failed') : undefined
+    return this.broken ?? this.pager.failure ?? this.wal?.failure
   }
 
   begin(isolation: IsolationLevel, owner?: LockOwner): Trx {

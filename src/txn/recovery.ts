@@ -24,6 +24,7 @@ import { Replay } from './replay.js'
 import { type RootRecord, readRootRecord } from './root-record.js'
 import { RowReader } from './row-reader.js'
 import { openSharedReader } from './shared-reader.js'
+import { type OpenedFiles, takeOver } from './take-over.js'
 import { TrxState } from './trx.js'
 import { TrxSystem } from './trx-system.js'
 
@@ -56,7 +57,10 @@ export interface RecoveryOptions extends EngineOptions {
   /** Bytes; default 16 MiB. */
   segmentSize: number | undefined
   onProgress: ((progress: RecoveryProgress) => void) | undefined
-  /** Beside an owner who goes on writing, whom nothing keeps out: shared-reader.ts. Implies readOnly. */
+  /**
+   * Without the directory's lock. With readOnly beside an owner who goes on writing, whom nothing keeps out (shared-reader.ts); else instead of one
+   * who may be there (owner-claim.ts).
+   */
   shared: boolean
 }
 
@@ -70,11 +74,14 @@ export async function openEngine(environment: Environment, options: RecoveryOpti
   const { fileSystem } = environment
   const path = dataPath(options.directory)
   if (!fileSystem.exists(path)) createDatabase(environment, options)
-  const file = fileSystem.open(path, { readOnly: options.readOnly })
+  const opened = options.readOnly
+    ? { file: fileSystem.open(path, { readOnly: true }), fileSystem, claim: undefined }
+    : await takeOver(environment, path, options.shared)
   try {
-    return options.shared ? openSharedReader(environment, options, file) : await recover(environment, options, file)
+    if (options.readOnly && options.shared) return openSharedReader(environment, options, opened.file)
+    return await recover(environment, options, opened)
   } catch (error) {
-    await closeDataFile(file)
+    await closeDataFile(opened.file)
     throw error
   }
 }
@@ -120,23 +127,24 @@ function createDatabase(environment: Environment, options: RecoveryOptions): voi
   fileSystem.syncDirectorySync(parentOf(directory))
 }
 
-async function recover(environment: Environment, options: RecoveryOptions, file: File): Promise<Engine> {
+async function recover(environment: Environment, options: RecoveryOptions, opened: OpenedFiles): Promise<Engine> {
+  const { file, fileSystem, claim } = opened
   const superblocks = readSuperblocks(file)
   if (superblocks.length === 0) throw notADatabase(file)
   let engine: Engine | undefined
-  const found = findLog(environment, options, superblocks[0], () => engine?.checkpoints.stop())
+  const found = findLog({ ...environment, fileSystem }, options, superblocks[0], () => engine?.checkpoints.stop())
   const loss = lossByWitness(file, superblocks[0]) ?? lossByMark(file, superblocks[0], found.mark)
   if (loss !== undefined) throw loss
   const superblock = chooseSuperblock(superblocks, found)
-  const token = new Uint8Array(16)
-  environment.random.fill(token)
+  const token = claim?.token ?? new Uint8Array(16)
   const { pager, checkpointer } = loadDataFile(
     file,
     superblock,
     superblocks.find((other) => other.checkpoint < superblock.checkpoint),
     options.cacheSize,
-    token,
+    claim === undefined ? { ownerToken: token } : { ownerToken: token, claim: claim.bytes },
   )
+  pager.onMismatch = () => claim?.lost()
   const root = superblock.rootPage === NO_PAGE ? undefined : readRootRecord(pager, superblock.rootPage)
   const system = new TrxSystem(pager, environment.clock, Math.min(64 * 2 ** 20, options.cacheSize / 4))
   const reader = new RowReader(pager, system)
@@ -166,7 +174,7 @@ async function recover(environment: Environment, options: RecoveryOptions, file:
   options.onProgress?.({ phase: 'writing a checkpoint', done: 0 })
   const startLog = (): WriteAheadLog => {
     const wal = found.startNew(end)
-    environment.fileSystem.syncDirectorySync(parentOf(options.logDirectory))
+    fileSystem.syncDirectorySync(parentOf(options.logDirectory))
     return wal
   }
   const checkpoint = engine.checkpoints.recoveryCheckpoint(end, () => found.makeDurable(end), startLog)

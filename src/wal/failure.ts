@@ -1,6 +1,6 @@
-import { NextkeyError } from '../base/errors.js'
+import { anotherWriterIn, NextkeyError } from '../base/errors.js'
 
-/** Gets the ERR_POISONED that later calls will get. */
+/** Gets the ERR_POISONED, or ERR_ANOTHER_WRITER, that later calls will get. */
 export type FailureListener = (error: NextkeyError) => void
 
 /**
@@ -20,27 +20,27 @@ export class LogFailure {
     this.#listeners.push(listener)
   }
 
-  /** Closes the log; only the first call counts. `deed` completes "could not …". */
+  /** Closes the log; only the first call counts. `deed` completes "could not …". That there is another writer is its own story. */
   happen(deed: string, cause: unknown): void {
     if (this.#error !== undefined) return
-    this.#error = new NextkeyError(
-      'ERR_POISONED',
-      `the write-ahead log could not ${deed}: ${messageOf(cause)}; it takes no more commits, reopen the database to recover`,
-      {
-        cause,
-      },
-    )
+    this.#error =
+      anotherWriterIn(cause) ??
+      new NextkeyError(
+        'ERR_POISONED',
+        `the write-ahead log could not ${deed}: ${messageOf(cause)}; it takes no more commits, reopen the database to recover`,
+        { cause },
+      )
     for (const listener of this.#listeners) listener(this.#error)
   }
 
-  /** Raises ERR_POISONED if the log has failed. */
+  /** Raises ERR_POISONED, or ERR_ANOTHER_WRITER, if the log has failed. */
   check(): void {
     if (this.#error !== undefined) throw this.poisoned()
   }
 
   /** For a commit that was in the log, or half in it, when it failed. */
   commitUnknown(): NextkeyError {
-    const cause = this.#error?.cause
+    const cause = this.#error?.cause ?? this.#error
     return new NextkeyError(
       'ERR_COMMIT_UNKNOWN',
       `the write-ahead log failed (${messageOf(cause)}) before this commit was known to be on disk: it may or may not survive; reopen the database to find out`,
@@ -50,7 +50,8 @@ export class LogFailure {
 
   /** For whatever comes later. A new error for each caller: its stack says who asked. */
   poisoned(): NextkeyError {
-    return new NextkeyError('ERR_POISONED', this.#error?.message ?? '', { cause: this.#error?.cause })
+    const { code = 'ERR_POISONED', message = '', cause, details } = this.#error ?? {}
+    return new NextkeyError(code, message, { cause, ...(details === undefined ? {} : { details }) })
   }
 }
 
@@ -65,6 +66,8 @@ export function translatingErrors<T>(deed: string, work: () => T): T {
 
 /** `deed` completes "could not …". */
 export function ioError(deed: string, cause: unknown): NextkeyError {
+  const writer = anotherWriterIn(cause)
+  if (writer !== undefined) return writer
   const message = `could not ${deed}: ${messageOf(cause)}`
   if (isDiskFull(cause)) return new NextkeyError('ERR_DISK_FULL', `${message}; free some space and try again`, { retryable: true, cause })
   return new NextkeyError('ERR_IO', message, { cause })

@@ -1,3 +1,4 @@
+import type { NextkeyError } from '../base/errors.js'
 import type { LogPosition } from '../base/ids.js'
 import type { Clock } from '../platform/clock.js'
 import type { Environment } from '../platform/environment.js'
@@ -88,6 +89,11 @@ export class WriteAheadLog {
   /** Whether a write or sync has failed. */
   get poisoned(): boolean {
     return this.#failure.happened
+  }
+
+  /** What later calls get once a write or sync has failed. */
+  get failure(): NextkeyError | undefined {
+    return this.#failure.happened ? this.#failure.poisoned() : undefined
   }
 
   /**

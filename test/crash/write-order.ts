@@ -3,7 +3,7 @@ import type { File, FileSystem, OpenOptions } from '../../src/platform/file-syst
 import { readSuperblocks } from '../../src/storage/data-file.js'
 import { Page } from '../../src/storage/page-format.js'
 import { CHUNK_ENTRIES } from '../../src/storage/page-map.js'
-import { decodeSuperblock, type MapReference, type Superblock, Witness } from '../../src/storage/superblock.js'
+import { Claim, decodeSuperblock, type MapReference, type Superblock, Witness } from '../../src/storage/superblock.js'
 import { Header } from '../../src/wal/log-format.js'
 
 /**
@@ -122,7 +122,7 @@ export class WriteOrder implements FileSystem {
     this.#now++
     if (position < FIRST_BLOCK * Page.Size) {
       if (length === Page.Size) this.#beforeSuperblock(file, bytes, offset)
-      else if (length !== Witness.Size || position % Page.Size !== Witness.Offset)
+      else if (!isWitness(length, position) && !(length === Claim.Size && position === Claim.Offset))
         this.#violate(`${length} bytes are written into a superblock, at ${position}`)
       return
     }
@@ -138,7 +138,7 @@ export class WriteOrder implements FileSystem {
 
   #afterDataWrite(bytes: Uint8Array, offset: number, length: number, position: number): void {
     this.#now++
-    // A witness, which nothing is built on.
+    // A witness or a claim, which nothing is built on.
     if (length < Page.Size) return
     for (let at = 0; at < length; at += Page.Size) {
       const block = (position + at) / Page.Size
@@ -344,6 +344,10 @@ function readBlock(file: File, { block, checksum }: MapReference): Buffer | unde
   const bytes = Buffer.alloc(Page.Size)
   const length = file.readSync(bytes, 0, Page.Size, block * Page.Size)
   return length === Page.Size && (crc32(bytes, 0, Page.Size, 0) | 0) === (checksum | 0) ? bytes : undefined
+}
+
+function isWitness(length: number, position: number): boolean {
+  return length === Witness.Size && position % Page.Size === Witness.Offset
 }
 
 /** Blocks before it are superblocks. */

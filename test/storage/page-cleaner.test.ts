@@ -17,7 +17,7 @@ function newPager(seed = 1): { disk: SimulatedDisk; pager: Pager } {
   const file = disk.open(PATH, { create: true })
   formatDataFile(file, { databaseId: new Uint8Array(16), ownerToken: new Uint8Array(16) })
   const [superblock] = readSuperblocks(file)
-  return { disk, pager: loadDataFile(file, superblock, undefined, MIN_FRAMES * Page.Size, new Uint8Array(16)).pager }
+  return { disk, pager: loadDataFile(file, superblock, undefined, MIN_FRAMES * Page.Size, { ownerToken: new Uint8Array(16) }).pager }
 }
 
 function newPage(pager: Pager): PageId {

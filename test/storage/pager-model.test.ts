@@ -169,7 +169,7 @@ function newest(file: File): Superblock {
 }
 
 function load(file: File, superblock: Superblock): { pager: Pager; checkpointer: Checkpointer } {
-  return loadDataFile(file, superblock, undefined, MIN_FRAMES * Page.Size, IDENTITY.ownerToken)
+  return loadDataFile(file, superblock, undefined, MIN_FRAMES * Page.Size, IDENTITY)
 }
 
 /** The different words of a page's body. */
