@@ -4,13 +4,13 @@ import { callSite } from './base/call-site.js'
 import { InvalidArgumentError, NextkeyError } from './base/errors.js'
 import { OrderedList } from './base/ordered-list.js'
 import { type CompactReport, compact } from './compact.js'
-import { asNextkeyError, prepareDirectory } from './directory.js'
+import { asNextkeyError, lockDatabase, prepareDirectory } from './directory.js'
 import { freeze } from './freeze.js'
 import { type Inspector, withInspector } from './inspector.js'
 import { describeTransaction, type Lock, listLocks, lockNames, type TransactionInfo } from './introspection.js'
 import { warnOfLeaks } from './leaks.js'
 import type { Deadlock } from './lock/deadlock.js'
-import { type DirectoryLock, lockDirectory } from './lock/directory-lock.js'
+import type { DirectoryLock } from './lock/directory-lock.js'
 import { LockedTables, type TablesToLock } from './locked-tables.js'
 import { checkLongWork, type LongWorkOptions, longWorkHooks } from './long-work.js'
 import { BEGIN_OPTIONS, runManaged, type Work } from './managed-transaction.js'
@@ -56,11 +56,8 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
 export async function openWith(environment: Environment, directory: string, options: OpenOptions = {}): Promise<Database> {
   const resolved = resolveOptions(options)
   const openedAt = callSite()
-  const { directoryLocker: locker, clock } = environment
   const path = prepareDirectory(environment, directory, resolved.readOnly)
-  const lock = resolved.unsafeShared
-    ? undefined
-    : await lockDirectory(path, { locker, clock, waitMs: resolved.waitForLock, openedAt, readOnly: resolved.readOnly })
+  const lock = resolved.unsafeShared ? undefined : await lockDatabase(environment, path, resolved, openedAt)
   try {
     const engine = await openEngine(environment, recoveryOptions(path, resolved))
     const db = new Database(engine, resolved, path, lock)

@@ -1,4 +1,5 @@
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
+import { type DirectoryLock, type LockWait, lockDirectory, lockWithLog } from './lock/directory-lock.js'
 import type { Environment } from './platform/environment.js'
 
 /** The path of the directory, which exists then. Raises ERR_INVALID_ARGUMENT, ERR_NOT_FOUND, and as mustBeOurs. */
@@ -10,6 +11,36 @@ export function prepareDirectory(environment: Environment, directory: unknown, r
   else if (!environment.fileSystem.exists(path))
     throw new NextkeyError('ERR_NOT_FOUND', `there is no directory ${path}`, { details: { directory: path } })
   return path
+}
+
+/** Of those that `open` takes. */
+interface LockingOptions {
+  readOnly: boolean
+  walDirectory?: string | undefined
+  waitForLock?: number
+  onLockWait?: ((wait: LockWait) => void) | undefined
+}
+
+/**
+ * The lock of the database in this directory, and that of its log's directory if it was set apart. Raises ERR_DIRECTORY_LOCKED, ERR_LOCK_UNSUPPORTED,
+ * ERR_IO, ERR_DISK_FULL, and whatever `onLockWait` does.
+ */
+export async function lockDatabase(
+  environment: Environment,
+  path: string,
+  options: LockingOptions,
+  openedAt?: string,
+): Promise<DirectoryLock> {
+  const { fileSystem, directoryLocker: locker, clock } = environment
+  const { walDirectory, waitForLock: waitMs = 0, readOnly, onLockWait: onWait } = options
+  const lockOptions = { locker, clock, waitMs, readOnly, onWait, ...(openedAt === undefined ? {} : { openedAt }) }
+  if (walDirectory === undefined) return lockDirectory(path, lockOptions)
+  if (!fileSystem.exists(walDirectory)) {
+    // A reader will be told that there is no log.
+    if (readOnly) return lockDirectory(path, lockOptions)
+    makeDirectory(environment, walDirectory)
+  }
+  return lockWithLog(path, walDirectory, lockOptions)
 }
 
 /** Makes the directory, unless something else lives there. Raises ERR_NOT_A_DATABASE, ERR_IO, ERR_DISK_FULL. */

@@ -1,6 +1,7 @@
 import { totalmem } from 'node:os'
 import { constrainedMemory } from 'node:process'
 import { describe, InvalidArgumentError } from './base/errors.js'
+import type { LockWait } from './lock/directory-lock.js'
 import type { Environment } from './platform/environment.js'
 import { MAX_FRAMES, MIN_FRAMES } from './storage/frame-pool.js'
 import { Page } from './storage/page-format.js'
@@ -30,6 +31,8 @@ export interface OpenOptions {
   cacheSize?: number
   /** Milliseconds to keep trying while somebody else has the directory. Default 0. */
   waitForLock?: number
+  /** Called when somebody else has the directory, and after every further attempt in vain (each 50 ms). What it raises ends the wait. */
+  onLockWait?: (wait: LockWait) => void
   /**
    * Milliseconds for which a snapshot, a transaction's view or a range read may hold back purge. One that does so for longer is given
    * up: its next read raises ERR_SNAPSHOT_TOO_OLD. Default: for ever.
@@ -69,7 +72,7 @@ export interface OpenOptions {
 
 export type ResolvedOptions = Required<Omit<OpenOptions, WithoutDefault>> & Pick<OpenOptions, WithoutDefault>
 
-type WithoutDefault = 'walDirectory' | 'onRecovery' | 'logSegmentSize' | 'maxViewAge' | 'detectSelfWaits'
+type WithoutDefault = 'walDirectory' | 'onLockWait' | 'onRecovery' | 'logSegmentSize' | 'maxViewAge' | 'detectSelfWaits'
 
 export const ISOLATION_LEVELS: readonly IsolationLevel[] = [
   'read-uncommitted',
@@ -159,7 +162,12 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
     Number.isInteger(value) && (value as number) >= 65536 && (value as number) <= 2 ** 30 && (value as number) % 4096 === 0
       ? undefined
       : 'a multiple of 4096 from 65536 to 1 GiB',
-  onRecovery: (value) => (typeof value === 'function' ? undefined : 'a function'),
+  onLockWait: aFunction,
+  onRecovery: aFunction,
+}
+
+function aFunction(value: unknown): string | undefined {
+  return typeof value === 'function' ? undefined : 'a function'
 }
 
 function oneOf(...values: unknown[]): Check {

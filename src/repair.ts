@@ -1,7 +1,6 @@
 import { describe, NextkeyError } from './base/errors.js'
 import { type Database, openWith } from './database.js'
-import { asNextkeyError } from './directory.js'
-import { lockDirectory } from './lock/directory-lock.js'
+import { asNextkeyError, lockDatabase } from './directory.js'
 import { checkLongWork, type LongWorkOptions, mustGoOn } from './long-work.js'
 import type { OpenOptions } from './options.js'
 import type { Environment } from './platform/environment.js'
@@ -71,7 +70,7 @@ export async function repair(
   const { walDirectory = `${directory}/wal`, unverified = false, newDatabase = {}, ...long } = options
   mustKnow(options, REPAIR_OPTIONS, 'repair()')
   checkLongWork(long, 'repair()')
-  const { fileSystem, directoryLocker: locker, clock } = environment
+  const { fileSystem } = environment
   if (!fileSystem.exists(dataPath(directory)))
     throw new NextkeyError('ERR_NOT_FOUND', `there is no database in ${directory}: it has no file nextkey.db`, { details: { directory } })
   if (fileSystem.exists(dataPath(target)))
@@ -79,7 +78,12 @@ export async function repair(
       details: { directory: target },
     })
   // Nobody may change it meanwhile; others may read it.
-  const lock = await lockDirectory(directory, { locker, clock, readOnly: true })
+  const lock = await lockDatabase(environment, directory, {
+    walDirectory: options.walDirectory,
+    waitForLock: 0,
+    readOnly: true,
+    onLockWait: undefined,
+  })
   try {
     const file = fileSystem.open(dataPath(directory), { readOnly: true })
     try {

@@ -8,7 +8,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { DirectoryLockedError, NextkeyError } from '../src/base/errors.js'
-import { type DirectoryLock, type DirectoryLockOptions, lockDirectory } from '../src/lock/directory-lock.js'
+import { type Database, open as openDatabase } from '../src/database.js'
+import { type DirectoryLock, type DirectoryLockOptions, type LockWait, lockDirectory } from '../src/lock/directory-lock.js'
+import type { OpenOptions } from '../src/options.js'
 import { systemClock } from '../src/platform/clock.js'
 import { nativeDirectoryLocker } from '../src/platform/directory-locker.js'
 import { SimulatedClock } from './support/seeded.js'
@@ -59,8 +61,8 @@ interface Other {
 }
 
 /** Another process that tries to lock; resolves once it has said how that went. */
-async function startProcess(options: object = {}): Promise<Other> {
-  const child = spawn(process.execPath, ['--import', 'tsx', FIXTURE, directory, JSON.stringify(options)], {
+async function startProcess(options: object = {}, path: string = directory): Promise<Other> {
+  const child = spawn(process.execPath, ['--import', 'tsx', FIXTURE, path, JSON.stringify(options)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   cleanups.push(() => kill(child))
@@ -84,12 +86,12 @@ async function startWorker(): Promise<{ worker: Worker; report: Report }> {
 
 describe('a second opening is refused', () => {
   test('in the same process, and told where the first one is', async () => {
-    await lock({ openedAt: 'app.js:12' })
+    await lock({ openedAt: 'at app.js:12' })
     const error = await refused(lock())
     expect(error.message).toContain(directory)
     expect(error.message).toMatch(/in this process since 20.*opened at app\.js:12/)
     expect(error.code).toBe('ERR_DIRECTORY_LOCKED')
-    expect(error.holder).toMatchObject({ pid: process.pid, host: hostname(), thread: 0, openedAt: 'app.js:12' })
+    expect(error.holder).toMatchObject({ pid: process.pid, host: hostname(), thread: 0, openedAt: 'at app.js:12' })
     expect(existsSync(join(directory, 'nextkey.lock'))).toBe(true)
   })
 
@@ -214,6 +216,87 @@ describe('waiting', () => {
     held.release()
     await clock.advanceAsync(60)
     expect((await luckier).directory).toBe('/db')
+  })
+
+  test('tells after each attempt in vain who has it, and for how long it has waited and will', async () => {
+    const clock = new SimulatedClock()
+    const locker = new MemoryDirectoryLocker()
+    const held = await lockDirectory('/db', { locker, clock })
+    const waits: LockWait[] = []
+    const waiting = lockDirectory('/db', { locker, clock, waitMs: 1000, onWait: (wait) => waits.push(wait) })
+    await clock.advanceAsync(100)
+    held.release()
+    await clock.advanceAsync(50)
+    await waiting
+    expect(waits.map(({ waited, left }) => [waited, left])).toEqual([
+      [0, 1000],
+      [50, 950],
+      [100, 900],
+    ])
+    expect(waits[0]).toMatchObject({
+      directory: '/db',
+      holder: { pid: process.pid },
+      held: expect.stringMatching(/^in this process since /),
+    })
+  })
+
+  test('ends with what the listener raises, and leaves nothing behind', async () => {
+    const clock = new SimulatedClock()
+    const locker = new MemoryDirectoryLocker()
+    const held = await lockDirectory('/db', { locker, clock })
+    const enough = new Error('enough')
+    const onWait = (): void => {
+      throw enough
+    }
+    await expect(lockDirectory('/db', { locker, clock, waitMs: 1000, onWait })).rejects.toBe(enough)
+    expect([locker.openFiles, clock.pendingTimers]).toEqual([1, 0])
+    held.release()
+  })
+})
+
+describe('a log directory set apart', () => {
+  function open(name: string, options: OpenOptions = {}): Promise<Database> {
+    return openDatabase(join(directory, name), { walDirectory: join(directory, 'log'), logSegmentSize: 65_536, ...options })
+  }
+
+  test('belongs to one open database at a time', async () => {
+    const first = await open('a')
+    const error = await refused(open('b'))
+    expect(error.message).toContain(`the log directory ${join(directory, 'log')} is already open in this process since 20`)
+    expect(error.message).toMatch(/, opened at .*directory-lock\.test\.ts:\d+/)
+    // The other one's own directory is free again.
+    await (await openDatabase(join(directory, 'b'), { logSegmentSize: 65_536 })).close()
+    await first.close()
+    await (await open('a')).close()
+  })
+
+  test('is refused to another process', async () => {
+    const first = await open('a')
+    expect((await startProcess({}, join(directory, 'log'))).report.code).toBe('ERR_DIRECTORY_LOCKED')
+    await first.close()
+    expect((await startProcess({}, join(directory, 'log'))).report.locked).toBe(join(directory, 'log'))
+    expect((await refused(open('a'))).message).toContain('the log directory')
+  })
+
+  test('may be shared by readers of the database, and by the database itself, by any path', async () => {
+    await (await open('a')).close()
+    const readers = [await open('a', { readOnly: true }), await open('a', { readOnly: true })]
+    await refused(open('a'))
+    for (const reader of readers) await reader.close()
+    const link = `${directory}-link`
+    symlinkSync(directory, link)
+    cleanups.push(() => rmSync(link))
+    const own = await open('c', { walDirectory: join(link, 'c') })
+    await own.close()
+  })
+
+  test('must be the one the database was made with: else it says from which position on the log is needed', async () => {
+    const db = await open('a')
+    await (await db.table<{ id: number }>('t', { key: 'id' })).put({ id: 1 })
+    await db.close()
+    const error = await openDatabase(join(directory, 'a')).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'ERR_LOG_DAMAGED', details: { position: expect.any(Number) } })
+    expect(String(error)).toContain('one that was set apart has to be named, as walDirectory')
   })
 })
 

@@ -49,12 +49,12 @@ export class Session {
   /** Opens a database that must be there, with the lock, to change it; recovers it if that is needed. */
   async change<T>(directory: string, work: (db: Database) => Promise<T>, options: OpenOptions = {}): Promise<T> {
     this.mustExist(directory)
-    return this.#with(directory, { waitForLock: (this.options.wait ?? 0) * 1000, ...options }, work)
+    return this.#with(directory, { ...this.#waiting(), ...options }, work)
   }
 
   /** The same, where a database is made if there is none. */
   async changeOrMake<T>(directory: string, work: (db: Database) => Promise<T>): Promise<T> {
-    return this.#with(directory, { waitForLock: (this.options.wait ?? 0) * 1000 }, work)
+    return this.#with(directory, this.#waiting(), work)
   }
 
   /**
@@ -87,6 +87,21 @@ export class Session {
   mustExist(directory: string): void {
     if (this.context.environment.fileSystem.exists(dataPath(directory))) return
     throw new NextkeyError('ERR_NOT_FOUND', `there is no database in ${directory}: it has no file nextkey.db`, { details: { directory } })
+  }
+
+  /** As --wait says; tells once who is waited for. */
+  #waiting(): OpenOptions {
+    const { wait = 0 } = this.options
+    let told = false
+    return {
+      waitForLock: wait * 1000,
+      onLockWait: ({ held }) => {
+        if (this.context.signal.aborted)
+          throw new NextkeyError('ERR_ABORTED', 'interrupted while waiting for the database: nothing was done')
+        if (!told) void this.note(`The database is open ${held}: waiting up to ${wait} s for it.`)
+        told = true
+      },
+    }
   }
 
   async #with<T>(directory: string, options: OpenOptions, work: (db: Database) => Promise<T>): Promise<T> {

@@ -29,6 +29,20 @@ export interface DirectoryLockOptions {
   openedAt?: string
   /** Shares the directory with other readers. Default false. */
   readOnly?: boolean
+  /** Called when somebody else has it, and after every further attempt in vain. What it raises ends the wait. */
+  onWait?: ((wait: LockWait) => void) | undefined
+}
+
+/** A wait for a directory that somebody else has. */
+export interface LockWait {
+  directory: string
+  /** Milliseconds so far, and until it is given up. */
+  waited: number
+  left: number
+  /** Who has it, as far as that is known. */
+  holder: Readonly<Holder>
+  /** The same in words: "in process 4711 on web1 (/srv/app.js in /srv) since …". */
+  held: string
 }
 
 const RETRY_INTERVAL_MS = 50
@@ -38,14 +52,42 @@ const RETRY_INTERVAL_MS = 50
  * ERR_LOCK_UNSUPPORTED if it cannot be taken here; ERR_IO or ERR_DISK_FULL if the lock file cannot be opened.
  */
 export async function lockDirectory(path: string, options: DirectoryLockOptions): Promise<DirectoryLock> {
-  const { locker, clock, waitMs = 0, openedAt, readOnly = false } = options
-  const file = await openLockFile(locker, path, readOnly)
+  const { locker, readOnly = false } = options
+  return takeLock(await openLockFile(locker, path, readOnly), options, '')
+}
+
+/**
+ * The same for a database whose log lies in a directory of its own: both, or none. They may be one and the same, by whatever path. Whoever has one has a
+ * database there, so two databases do not share a log's directory either.
+ */
+export async function lockWithLog(path: string, logDirectory: string, options: DirectoryLockOptions): Promise<DirectoryLock> {
+  const { locker, clock, waitMs = 0, readOnly = false } = options
+  const deadline = clock.now() + waitMs
+  const lock = await lockDirectory(path, options)
   try {
-    const deadline = clock.now() + waitMs
+    const file = await openLockFile(locker, logDirectory, readOnly)
+    if (file.directory === lock.directory) {
+      file.close()
+      return lock
+    }
+    const logLock = await takeLock(file, { ...options, waitMs: Math.max(0, deadline - clock.now()) }, 'the log directory ')
+    return new BothLocks(lock, logLock)
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+/** `role`: what the directory is, for messages. */
+async function takeLock(file: LockFile, options: DirectoryLockOptions, role: string): Promise<DirectoryLock> {
+  const { clock, waitMs = 0, openedAt, readOnly = false, onWait } = options
+  try {
+    const begun = clock.now()
     while (!file.tryLock(readOnly)) {
-      const left = deadline - clock.now()
-      if (left <= 0) throw refusal(file, waitMs)
-      await sleep(clock, Math.min(RETRY_INTERVAL_MS, left))
+      const waited = clock.now() - begun
+      if (waited >= waitMs) throw refusal(file, waitMs, role)
+      onWait?.(describeWait(file, waited, waitMs - waited))
+      await sleep(clock, Math.min(RETRY_INTERVAL_MS, waitMs - waited))
     }
   } catch (error) {
     file.close()
@@ -53,6 +95,25 @@ export async function lockDirectory(path: string, options: DirectoryLockOptions)
   }
   file.writeNote(JSON.stringify(describeSelf(clock, readOnly, openedAt)))
   return new HeldLock(file)
+}
+
+function describeWait(file: LockFile, waited: number, left: number): LockWait {
+  const holder = parseHolder(file.readNote())
+  return { directory: file.directory, waited, left, holder, held: nameHolder(holder) }
+}
+
+class BothLocks implements DirectoryLock {
+  readonly directory: string
+  readonly #locks: readonly DirectoryLock[]
+
+  constructor(...locks: readonly DirectoryLock[]) {
+    this.directory = locks[0].directory
+    this.#locks = locks
+  }
+
+  release(): void {
+    for (const lock of this.#locks) lock.release()
+  }
 }
 
 class HeldLock implements DirectoryLock {
@@ -96,10 +157,10 @@ const OPEN_ERRORS: Record<string, ErrorCode> = {
   EROFS: 'ERR_LOCK_UNSUPPORTED',
 }
 
-function refusal(file: LockFile, waitMs: number): DirectoryLockedError {
+function refusal(file: LockFile, waitMs: number, role: string): DirectoryLockedError {
   const holder = parseHolder(file.readNote())
-  const waited = waitMs > 0 ? ` (waited ${waitMs} ms)` : ''
-  return new DirectoryLockedError(`${file.directory} is already open ${nameHolder(holder)}${waited}. ${advice(holder, waitMs)}`, {
+  const waited = waitMs > 0 ? ` (waited ${Math.round(waitMs)} ms)` : ''
+  return new DirectoryLockedError(`${role}${file.directory} is already open ${nameHolder(holder)}${waited}. ${advice(holder, waitMs)}`, {
     ...holder,
   })
 }

@@ -14,6 +14,7 @@ export interface Holder {
   program?: string
   cwd?: string
   mode?: 'read-only' | 'read-write'
+  /** "at main (/srv/app.js:12:8)". */
   openedAt?: string
 }
 
@@ -40,7 +41,7 @@ export function nameHolder(holder: Holder): string {
     return `in process ${holder.pid} on ${holder.host} (${holder.program}${cwd})${since}${mode}`
   }
   const where = holder.thread === threadId ? 'in this process' : `in another thread of this process (thread ${holder.thread})`
-  const place = holder.openedAt === undefined ? '' : `, opened at ${holder.openedAt}`
+  const place = holder.openedAt === undefined ? '' : `, opened ${holder.openedAt}`
   return `${where}${since}${mode}${place}`
 }
 

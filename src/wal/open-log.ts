@@ -96,7 +96,10 @@ export class FoundLog {
     const last = chain.at(-1)?.header
     if (last === undefined || chain[0].header.first > from || last.first + last.length < from) {
       const { directory } = this.#options
-      const holds = last === undefined ? 'there is no log' : `its files hold ${chain[0].header.first} to ${last.first + last.length}`
+      const holds =
+        last === undefined
+          ? 'there is no log (one that was set apart has to be named, as walDirectory)'
+          : `its files hold ${chain[0].header.first} to ${last.first + last.length}`
       const sequence = missing === undefined ? '' : `, the segment with sequence ${missing.sequence} is missing`
       throw new DamagedError(
         `the write-ahead log in ${directory} is needed from position ${from} on, but ${holds}${sequence}`,

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { Database } from '../../src/database.js'
 import { openTest, type TestDatabase } from '../support/open-test-database.js'
 import { runTool, type ToolRun } from '../support/run-tool.js'
+import type { SimulatedEnvironment } from '../support/simulated-environment.js'
 
 /** A database of two tables, closed; its rows hold everything that a row may hold. */
 async function prepared(): Promise<TestDatabase> {
@@ -177,6 +178,19 @@ test('log shows commits, structures, counters and checkpoints', async () => {
   expect(new Set(entries.map(({ kind }) => kind))).toEqual(new Set(['checkpoint', 'commit', 'counter', 'structure']))
   expect(entries.at(-1)).toMatchObject({ kind: 'commit', changes: [{ operation: 'put', key: ['new'] }] })
   expect((await tool(on, 'log', '/database', '--changes')).stdout).toContain('put    table')
+})
+
+test('--wait tells who is waited for, and goes on when that one has closed', async () => {
+  await using on = await prepared()
+  await on.reopen()
+  const { clock } = on.environment as SimulatedEnvironment
+  const waiting = tool(on, 'compact', '/database', '--wait', '5')
+  await clock.advanceAsync(200)
+  await on.close()
+  await clock.advanceAsync(100)
+  const { exit, stderr } = await waiting
+  expect(exit).toBe(0)
+  expect(stderr).toMatch(/^The database is open in this process since .*: waiting up to 5 s for it\.\n$/)
 })
 
 test('who writes needs the lock, who looks does not', async () => {
