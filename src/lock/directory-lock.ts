@@ -144,18 +144,24 @@ async function openLockFile(locker: DirectoryLocker, path: string, readOnly: boo
     return await locker.open(path, readOnly)
   } catch (error) {
     if (error instanceof NextkeyError) throw error
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new NextkeyError(OPEN_ERRORS[code ?? ''] ?? 'ERR_IO', `the lock file in ${path} cannot be opened: ${message}`, { cause: error })
+    const { code = '', message } = error as NodeJS.ErrnoException
+    const [ours, remedy] = openError(code, readOnly)
+    throw new NextkeyError(ours, `the lock file in ${path} cannot be opened: ${message}${remedy}`, { cause: error })
   }
 }
 
-const OPEN_ERRORS: Record<string, ErrorCode> = {
-  ENOSPC: 'ERR_DISK_FULL',
-  EDQUOT: 'ERR_DISK_FULL',
-  EACCES: 'ERR_LOCK_UNSUPPORTED',
-  EPERM: 'ERR_LOCK_UNSUPPORTED',
-  EROFS: 'ERR_LOCK_UNSUPPORTED',
+/** What it means for the caller, and what it can do. */
+function openError(code: string, readOnly: boolean): [ErrorCode, string] {
+  if (code === 'ENOSPC' || code === 'EDQUOT') return ['ERR_DISK_FULL', '']
+  if (!NOT_FOR_WRITING.has(code)) return ['ERR_IO', '']
+  return [
+    'ERR_LOCK_UNSUPPORTED',
+    readOnly ? '; to read it without the lock, pass { readOnly: true, unsafeShared: true }' : '; to read it only, pass { readOnly: true }',
+  ]
 }
+
+/** The medium, or who owns the files, does not let us make or change one. */
+const NOT_FOR_WRITING = new Set(['EACCES', 'EPERM', 'EROFS'])
 
 function refusal(file: LockFile, waitMs: number, role: string): DirectoryLockedError {
   const holder = parseHolder(file.readNote())

@@ -63,7 +63,12 @@ function openLockFile(file: string, readOnly: boolean): number {
     return fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o666)
   } catch (error) {
     if (!readOnly || !REFUSED_WRITING.has((error as NodeJS.ErrnoException).code ?? '')) throw error
-    return fs.openSync(file, fs.constants.O_RDONLY)
+    try {
+      return fs.openSync(file, fs.constants.O_RDONLY)
+    } catch {
+      // There is none, and it cannot be made: the first error says why.
+      throw error
+    }
   }
 }
 
