@@ -45,7 +45,7 @@ import { type DatabaseEvents, Watch } from './watch.js'
 /**
  * Opens the database in a directory, making it if there is none, and recovers it if it was not closed.
  *
- * Raises ERR_DIRECTORY_LOCKED (somebody has it open), ERR_NOT_A_DATABASE, ERR_FORMAT_VERSION, ERR_DAMAGED, ERR_LOG_DAMAGED,
+ * Raises ERR_DIRECTORY_LOCKED (somebody has it open), ERR_ANOTHER_WRITER (somebody opened it meanwhile, past the lock), ERR_NOT_A_DATABASE, ERR_FORMAT_VERSION, ERR_DAMAGED, ERR_LOG_DAMAGED,
  * ERR_NOT_FOUND (read-only, and nothing there), ERR_INVALID_ARGUMENT.
  */
 export async function open(directory: string, options: OpenOptions = {}): Promise<Database> {

@@ -52,7 +52,7 @@ export interface OpenOptions {
   readOnly?: boolean
   /**
    * Opens without the directory lock. With `readOnly`: beside whoever has it, showing its newest checkpoint, which `db.refresh()` moves on.
-   * Without: two writers destroy the database; read docs/guarantees.md first. Default false.
+   * Without: instead of whoever has it, who gets ERR_ANOTHER_WRITER from then on; read docs/guarantees.md first. Default false.
    */
   unsafeShared?: boolean
   /** Log bytes after which a checkpoint begins. Default 64 MiB: what recovery has to read at most, more or less. */
