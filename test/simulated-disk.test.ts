@@ -421,6 +421,19 @@ describe('faults', () => {
     expect(sectors(disk.crash(new Prng(1), 'none'))).toBe('a.c')
   })
 
+  test('… until it is written to there again: what a sync has written can be read back', () => {
+    const { disk, file } = diskWithFile()
+    write(file, a(SECTOR), 0)
+    file.syncSync()
+    write(file, b(2 * SECTOR), SECTOR)
+    disk.failAt({ on: 'sync' })
+    expect(code(() => file.syncSync())).toBe('EIO')
+    write(file, c(SECTOR), SECTOR)
+    expect(sectors(disk.crash(new Prng(1), 'none'))).toBe('a')
+    file.syncSync()
+    expect(sectors(disk.crash(new Prng(1), 'none'))).toBe('ac')
+  })
+
   test('a failed directory sync loses the names', () => {
     const { disk } = diskWithFile()
     disk.open('/db/new', { create: true })

@@ -264,10 +264,22 @@ export class SimulatedContent {
     if (size % CHUNK_SIZE !== 0 && this.#chunks[keep - 1]) this.#own(owner, keep - 1).fill(0, size % CHUNK_SIZE)
   }
 
+  /** Where the first `count` writes end, within the size. */
+  #reach(count: number): number {
+    let end = 0
+    for (let i = 0; i < count; i++) end = Math.max(end, (this.#writes[i] as Write).position + (this.#writes[i] as Write).length)
+    return Math.min(end, this.size)
+  }
+
   #forget(writes: number, through: number, durable: boolean): void {
+    const reach = durable ? this.#reach(writes) : 0
     this.#writes = writes === this.#writes.length ? [] : this.#writes.slice(writes)
     const resizes = countThrough(this.#resizes, through)
-    if (resizes === 0) return
+    if (resizes === 0) {
+      // After a failed sync the disk may have a smaller size than the cache. What is written there again and synced can be read back, so it has grown.
+      this.#durableSize = Math.max(this.#durableSize, reach)
+      return
+    }
     if (durable) this.#durableSize = (this.#resizes[resizes - 1] as Resize).size
     this.#resizes = this.#resizes.slice(resizes)
   }

@@ -179,7 +179,7 @@ export const SYNCS: readonly Mutation[] = [
     { file: OPEN_LOG, find: 'fileSystem.syncDirectorySync(dirname(directory))', replace: '' },
     {
       file: RECOVERY,
-      find: 'const wal = found.startNew(end)\n    environment.fileSystem.syncDirectorySync(parentOf(options.logDirectory))',
+      find: 'const wal = found.startNew(end)\n    fileSystem.syncDirectorySync(parentOf(options.logDirectory))',
       replace: 'const wal = found.startNew(end)',
     },
   ),
