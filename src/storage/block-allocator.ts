@@ -46,6 +46,8 @@ export class BlockAllocator {
 
   /** Blocks that the running checkpoint, or the last one, has replaced by others: they come free when it is complete. */
   replacedByFrozen = 0
+  /** Every hole is used, from the start of the file on, and any free tail is worth giving back (compact). */
+  packing = false
   /** Length of the run that the last `allocate` returned. */
   runLength = 0
 
@@ -97,14 +99,8 @@ export class BlockAllocator {
    * out single holes, but only while the holes are few: they are used when they amount to a quarter of what is live.
    */
   allocate(want: number, young: boolean): BlockNumber {
-    const long = Math.min(want, RUN)
-    let start = this.#noLongRuns ? -1 : this.#findRun(long, want)
-    if (start < 0) {
-      if (long === RUN) this.#noLongRuns = true
-      const live = this.#usedCount - this.waitingCount
-      if (this.#total - this.#usedCount > (live >> 2) + SLACK) start = this.#findRun(1, want)
-      if (start < 0) start = this.#extend(want)
-    }
+    let start = this.packing ? this.#scan(this.#hand, this.#total, 1, want) : this.#findLongRun(want)
+    if (start < 0) start = this.#extend(want)
     for (let block = start, end = start + this.runLength; block < end; block++) {
       const bit = 1 << (block & 31)
       this.#used[block >>> 5] |= bit
@@ -113,6 +109,12 @@ export class BlockAllocator {
     this.#usedCount += this.runLength
     this.#hand = start + this.runLength
     return start as BlockNumber
+  }
+
+  /** Packs from now on. Each time it is called the hand begins at the start of the file again. */
+  pack(): void {
+    this.packing = true
+    this.#hand = 0
   }
 
   /** The current map no longer refers to the block. */
@@ -232,6 +234,15 @@ export class BlockAllocator {
     this.#used[block >>> 5] &= ~bit
     this.#young[block >>> 5] &= ~bit
     this.#usedCount--
+  }
+
+  #findLongRun(want: number): number {
+    const long = Math.min(want, RUN)
+    const start = this.#noLongRuns ? -1 : this.#findRun(long, want)
+    if (start >= 0) return start
+    if (long === RUN) this.#noLongRuns = true
+    const live = this.#usedCount - this.waitingCount
+    return this.#total - this.#usedCount > (live >> 2) + SLACK ? this.#findRun(1, want) : -1
   }
 
   /** First run of at least `least` free blocks, from the hand round; takes up to `most` of it. */

@@ -163,7 +163,8 @@ export class Checkpointer {
   #trimFile(): void {
     const { allocator, file } = this.#pager
     const tail = allocator.freeTail
-    if (tail >= MIN_TAIL && tail * 8 >= allocator.total) file.truncate(allocator.trimTail() * Page.Size)
+    const worth = allocator.packing ? tail > 0 : tail >= MIN_TAIL && tail * 8 >= allocator.total
+    if (worth) file.truncate(allocator.trimTail() * Page.Size)
   }
 
   /** Blocks the map itself occupies. */
@@ -282,5 +283,5 @@ const CHECKPOINT_BATCH = 64
 /** 2 MiB. */
 const BATCHES_PER_SYNC = 2
 const MAP_BATCH = 16
-/** A tail shorter than 1 MiB is not worth a truncation. */
+/** A tail shorter than 1 MiB is not worth a truncation, unless that was asked for. */
 const MIN_TAIL = 64

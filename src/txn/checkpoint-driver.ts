@@ -107,6 +107,7 @@ export class CheckpointDriver {
         markComplete: log.complete,
         completed: (number) => {
           this.#run = undefined
+          engine.pager.allocator.packing = false
           engine.wal?.mark(number)
           engine.wal?.release(log.position)
           this.onComplete?.(number)
@@ -220,6 +221,7 @@ export class CheckpointDriver {
     const { allocator, map } = pager
     const all = this.moveAllOfTail
     this.moveAllOfTail = false
+    if (all) allocator.pack()
     if (!all && (allocator.total < allocator.usedCount * 2 || allocator.total < LEAST_TOTAL)) return
     const most = Math.min(all ? Number.POSITIVE_INFINITY : PAGES_MOVED, pager.pool.capacity >> 1)
     let moved = 0
