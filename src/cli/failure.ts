@@ -1,9 +1,14 @@
 import { type ErrorCode, NextkeyError } from '../index.js'
-import { type Context, Exit } from './context.js'
+import { type CommonOptions, type Context, Exit } from './context.js'
 import { styleFor } from './output.js'
 
 /** Says what went wrong, to a person or, with --json, to a program; returns the exit status. */
-export async function tellFailure(context: Context, error: unknown, json: boolean, consequence: string | undefined): Promise<Exit> {
+export async function tellFailure(
+  context: Context,
+  error: unknown,
+  { json = false, wait }: CommonOptions,
+  consequence: string | undefined,
+): Promise<Exit> {
   const code = codeOf(error)
   const message = error instanceof Error ? error.message : String(error)
   if (json) {
@@ -15,7 +20,8 @@ export async function tellFailure(context: Context, error: unknown, json: boolea
     const { bad } = styleFor(context.stderr)
     const stack = code === 'ERR_INTERNAL' && error instanceof Error ? `\n${error.stack}` : ''
     await context.stderr.write(`${bad(`nextkey: ${code}:`)} ${message}${stack}\n`)
-    if (code === 'ERR_DIRECTORY_LOCKED') await context.stderr.write('With --wait <seconds> this command waits for it.\n')
+    if (code === 'ERR_DIRECTORY_LOCKED' && wait === undefined)
+      await context.stderr.write('With --wait <seconds> this command waits for it.\n')
     if (code === 'ERR_SNAPSHOT_GONE')
       await context.stderr.write(
         'The application makes checkpoints faster than this command reads one: try again, let it make them less often (checkpointInterval), or read a backup.\n',

@@ -57,7 +57,7 @@ function makeProgram(context: Context, ended: (exit: Exit) => void): Command {
       try {
         ended(await work(new Session(context, options), options as never, ...(args as never[])))
       } catch (error) {
-        ended(await tellFailure(context, error, options.json === true, consequence))
+        ended(await tellFailure(context, error, options, consequence))
       }
     })
     return command

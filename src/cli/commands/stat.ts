@@ -20,7 +20,7 @@ export async function stat(session: Session, _options: object, directory: string
     databaseId: files.databaseId,
     sealed: newest.sealed,
     dataFile: { path: files.dataFile, size: files.size, free: freeBytes, pages },
-    checkpoint: { number: newest.checkpoint, logPosition: newest.logPosition },
+    checkpoint: { number: newest.checkpoint, logPosition: newest.logPosition, age: files.log.since?.bytes },
     log: {
       directory: files.log.directory,
       files: files.log.segments.length,
@@ -36,10 +36,10 @@ export async function stat(session: Session, _options: object, directory: string
     return [
       `${bold(directory)}  ${dim(`database ${files.databaseId}`)}${newest.sealed ? '  a copy made by backup' : ''}`,
       `data file    ${bytes(files.size)}, ${counted(pages, 'page')}, ${bytes(freeBytes)} free`,
-      `checkpoint   ${number(newest.checkpoint)}, at log position ${number(newest.logPosition)}`,
-      `log          ${counted(files.log.segments.length, 'file')}, ${bytes(logSize)}${
-        since === undefined ? '' : `; since the checkpoint ${counted(since.commits, 'commit')}, ${bytes(since.bytes)}`
+      `checkpoint   ${number(newest.checkpoint)}, at log position ${number(newest.logPosition)}${
+        since === undefined ? '' : `; age ${bytes(since.bytes)} of log, ${counted(since.commits, 'commit')}`
       }`,
+      `log          ${counted(files.log.segments.length, 'file')}, ${bytes(logSize)}`,
       ...(files.log.problem === undefined ? [] : [warn(`             ${files.log.problem}`)]),
       ...(since !== undefined && since.commits > 0 ? [dim('             (what follows is the checkpoint alone)')] : []),
       '',
