@@ -130,7 +130,7 @@ async function checkpointToCopy(engine: Engine, copied: CheckpointNumber | undef
   const { pager, checkpoints, shared } = engine
   if (shared !== undefined) return shared.superblock
   if (!engine.options.readOnly) {
-    do await checkpoints.next()
+    do await checkpoints.nextUnlessFull()
     while (copied !== undefined && (pager.completed & 1) === (copied & 1))
   }
   const superblock = readSuperblocks(engine.file).find(({ checkpoint }) => checkpoint === pager.completed)

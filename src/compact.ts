@@ -20,7 +20,7 @@ export async function compact(engine: Engine, options: LongWorkOptions): Promise
   for (let total = Number.POSITIVE_INFINITY, round = 0; allocator.total < total || round < LEAST_ROUNDS; round++) {
     total = allocator.total
     engine.checkpoints.moveAllOfTail = true
-    await engine.checkpoints.next()
+    await engine.checkpoints.nextUnlessFull()
     options.onProgress?.({ done: before - allocator.total, total: Math.max(before - engine.pager.map.pageCount, 1) })
     mustGoOn(options.signal)
   }

@@ -284,7 +284,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   /** Writes everything so far into the data file, so that recovery has no log to read. */
   async checkpoint(): Promise<void> {
     this.mustBeOpen()
-    await this.track(this.engine.checkpoints.next())
+    await this.track(this.engine.checkpoints.nextUnlessFull())
   }
 
   /**
@@ -359,6 +359,7 @@ export class Database extends EventEmitter<DatabaseEvents> {
   async #close(): Promise<void> {
     const { engine } = this
     warnOfLeaks(this.directory, this.#transactions, engine.system.views)
+    engine.pager.space.giveUp()
     try {
       engine.rowLocks.close(() => new NextkeyError('ERR_CLOSED', 'the database was closed while the statement was waiting for a lock'))
       for (const core of Array.from(this.#transactions)) core.rollback('was rolled back: the database was closed')

@@ -1,4 +1,5 @@
 import { describe, InvalidArgumentError, NextkeyError } from './base/errors.js'
+import { isDiskFull } from './base/system-errors.js'
 import { type DirectoryLock, type LockWait, lockDirectory, lockWithLog } from './lock/directory-lock.js'
 import type { Environment } from './platform/environment.js'
 
@@ -74,14 +75,30 @@ function makeDirectory({ fileSystem }: Environment, path: string): void {
 
 /** An error of the operating system, met while opening, in our words. */
 export function asNextkeyError(error: unknown, path: string): unknown {
-  if (error instanceof NextkeyError) return error
+  if (error instanceof NextkeyError) return error.code === 'ERR_POISONED' && isFullBeneath(error) ? noSpaceToOpen(error, path) : error
   const code = (error as { code?: unknown } | null)?.code
   if (typeof code !== 'string') return error
-  const full = code === 'ENOSPC' || code === 'EDQUOT'
-  return new NextkeyError(full ? 'ERR_DISK_FULL' : 'ERR_IO', `cannot open the database in ${path}: ${(error as Error).message}`, {
-    cause: error,
-    details: { directory: path },
-  })
+  return new NextkeyError(
+    isDiskFull(error) ? 'ERR_DISK_FULL' : 'ERR_IO',
+    `cannot open the database in ${path}: ${(error as Error).message}`,
+    {
+      cause: error,
+      details: { directory: path },
+    },
+  )
+}
+
+function isFullBeneath(error: Error): boolean {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) if (isDiskFull(cause)) return true
+  return false
+}
+
+function noSpaceToOpen(error: NextkeyError, path: string): NextkeyError {
+  return new NextkeyError(
+    'ERR_DISK_FULL',
+    `cannot open the database in ${path}: the disk is full, and opening writes a checkpoint and begins a new log file. Nothing is lost; free some space, or open it with { readOnly: true }`,
+    { retryable: true, cause: error, details: { directory: path } },
+  )
 }
 
 /** What an opening that was interrupted may have left. */

@@ -5,8 +5,9 @@ import type { LogStatus } from './wal/write-ahead-log.js'
 
 /** What `db.status()` tells; `String(status)` reads well in a terminal. Sizes in bytes, times in milliseconds. */
 export interface Status {
-  state: 'open' | 'read-only' | 'closed to writes'
-  /** Why the database takes no more writes. */
+  /** 'disk full': changes are refused until there is space. */
+  state: 'open' | 'read-only' | 'disk full' | 'closed to writes'
+  /** Why the database takes no writes. */
   failure: string | undefined
   cache: { size: number; used: number; misses: number; evictedDirty: number; pageMapMemory: number }
   file: { size: number; pages: number; freeBlocks: number; waitingBlocks: number; blocksWritten: number }
@@ -23,10 +24,10 @@ export function describeStatus(engine: Engine, open: number): Status {
   const { pager, system, wal, checkpoints, options } = engine
   const { allocator, map, pool, counters } = pager
   const oldest = system.oldestView
-  const failure = engine.failure
+  const failure = engine.failure ?? pager.space.full
   const { waiting } = engine.rowLocks.locks.graph
   return {
-    state: options.readOnly ? 'read-only' : failure === undefined ? 'open' : 'closed to writes',
+    state: options.readOnly ? 'read-only' : stateOf(engine),
     failure: failure?.message,
     cache: {
       size: pool.capacity * Page.Size,
@@ -55,6 +56,11 @@ export function describeStatus(engine: Engine, open: number): Status {
       return format(this)
     },
   }
+}
+
+function stateOf({ failure, pager }: Engine): Status['state'] {
+  if (failure !== undefined) return 'closed to writes'
+  return pager.space.isFull ? 'disk full' : 'open'
 }
 
 function format({ state, failure, cache, file, log, checkpoint, transactions, locks, purge }: Status): string {

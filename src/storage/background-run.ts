@@ -16,6 +16,8 @@ export interface Effect {
   runAsync(): Promise<void>
   /** Called if the asynchronous form was begun and then overtaken. */
   abandoned?(): void
+  /** Whether what the synchronous form has failed with is worth waiting for, as the asynchronous form does. */
+  mayWait?(error: unknown): boolean
 }
 
 export class BackgroundRun {
@@ -44,8 +46,17 @@ export class BackgroundRun {
     return this
   }
 
-  /** Does `effects` effects, or all, inline. Throws what a step makes of an effect that fails, or throws itself. */
-  advanceSync(effects: number = Number.POSITIVE_INFINITY): void {
+  /** Does `effects` effects inline, of work that was started; leaves to the event loop one that has to wait. Throws as advanceSync. */
+  help(effects: number): void {
+    this.#advance(effects, true)
+  }
+
+  /** Does all effects inline. Throws what a step makes of an effect that fails, or throws itself. */
+  advanceSync(): void {
+    this.#advance(Number.POSITIVE_INFINITY, false)
+  }
+
+  #advance(effects: number, mayLeave: boolean): void {
     for (let count = 0; count < effects && !this.finished; count++) {
       if (this.#pending === undefined) {
         this.#step()
@@ -58,6 +69,12 @@ export class BackgroundRun {
       try {
         effect.runSync()
       } catch (error) {
+        if (mayLeave && effect.mayWait?.(error) === true) {
+          // Nothing of it has happened that its asynchronous form, under way or to be begun by `#drive`, would not do again.
+          this.#pending = effect
+          this.#inFlight = overtaken
+          return
+        }
         this.#stepWithError(error)
         continue
       }

@@ -228,8 +228,13 @@ class BatchWrite implements Effect {
   }
 
   runAsync(): Promise<void> {
-    this.#settled = this.#batch.write(this.#pager.file, () => this.overtaken)
+    const isOver = (): boolean => this.overtaken
+    this.#settled = this.#pager.space.write(() => this.#batch.write(this.#pager.file, isOver), isOver)
     return this.#settled
+  }
+
+  mayWait(error: unknown): boolean {
+    return this.#pager.space.mayWait(error)
   }
 
   /** Rule B4 of the block allocator: the asynchronous write may still land. */

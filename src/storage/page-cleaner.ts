@@ -16,7 +16,7 @@ import { WriteBatch } from './write-batch.js'
  * Q3. The blocks of a batch are held (B4) from staging until the asynchronous write has settled, whatever becomes of their pages.
  * Q4. What was staged before or for a checkpoint has landed before the sync that makes the checkpoint's pages durable: it waits
  *     for all that is under way, or, driven synchronously, writes all of it again (`landSync`).
- * Q5. At most `BATCHES` are under way. With none left the core writes inline, and asynchronous operations wait (`behind`).
+ * Q5. At most `BATCHES` are under way, but for what a full disk holds up (space-wait.ts). With none left the core writes inline, and asynchronous operations wait (`behind`).
  */
 export class PageCleaner {
   /** Pages in a batch: all batches together are a small part of the pool. */
@@ -44,13 +44,13 @@ export class PageCleaner {
     this.#idle.push(batch)
   }
 
-  /** Writes a staged batch, whose frames are Cleaning. */
-  begin(batch: WriteBatch): void {
+  /** Writes a staged batch, whose frames are Cleaning. `tried`: what a synchronous attempt has failed with. */
+  begin(batch: WriteBatch, tried?: unknown): void {
     const { allocator } = this.#pager
     const write = new PendingWrite(batch)
     allocator.hold(write.blocks)
     this.#underWay.add(write)
-    write.settled = this.#write(write).finally(() => {
+    write.settled = this.#write(write, tried).finally(() => {
       allocator.unhold(write.blocks)
       this.#underWay.delete(write)
       this.giveBack(batch)
@@ -91,10 +91,14 @@ export class PageCleaner {
     await Promise.all(Array.from(this.#underWay, (write) => write.settled))
   }
 
-  async #write(write: PendingWrite): Promise<void> {
+  async #write(write: PendingWrite, tried: unknown): Promise<void> {
     const { file } = this.#pager
     try {
-      await write.batch.writeAtOnce(file)
+      await this.#pager.space.write(
+        () => write.batch.writeAtOnce(file),
+        () => write.landed,
+        tried,
+      )
       if (!write.landed) this.#land(write)
     } catch (error) {
       // Of a batch that was written again meanwhile nothing depends on it.

@@ -10,6 +10,7 @@ import { PageCleaner } from './page-cleaner.js'
 import { Page, type PageType } from './page-format.js'
 import { PageMap } from './page-map.js'
 import type { PageStore } from './page-store.js'
+import { SpaceWait } from './space-wait.js'
 import { SUPERBLOCKS } from './superblock.js'
 import { WriteBatch } from './write-batch.js'
 
@@ -44,6 +45,8 @@ export class Pager implements PageStore {
   completed: CheckpointNumber = 0 as CheckpointNumber
   /** Number of the last operation that changed, made or freed a page. */
   lastChange = -1
+  /** Page writes that a full disk holds up. */
+  readonly space: SpaceWait = new SpaceWait()
   /** The failure that closed the pager to changes. */
   failure: NextkeyError | undefined
   onFailure: ((failure: NextkeyError) => void) | undefined
@@ -58,7 +61,7 @@ export class Pager implements PageStore {
   #frozenAt = 0
   /** The batch of frozen pages whose asynchronous write is not over. */
   #underWay: WriteBatch | undefined
-  readonly #inline: WriteBatch = new WriteBatch(CLEANING_BATCH)
+  #inline: WriteBatch = new WriteBatch(CLEANING_BATCH)
   readonly cleaner: PageCleaner
   /** Frames taken from other pages since the cleaner last looked for dirty ones. */
   #taken = 0
@@ -325,17 +328,27 @@ export class Pager implements PageStore {
   #takeFrame(): number {
     const empty = this.pool.takeEmpty()
     if (empty >= 0) return empty
-    const frame = this.pool.nextCold()
-    if (this.pool.state[frame] !== FrameState.Clean) this.#clean(frame)
+    let frame = this.pool.nextCold()
+    if (this.pool.state[frame] !== FrameState.Clean && !this.space.isFull) this.#clean(frame)
+    if (this.pool.state[frame] !== FrameState.Clean) frame = this.#cleanFrame()
     this.pool.unassign(frame)
     if (++this.#taken >= this.cleaner.batchPages >> 2) this.#cleanAhead()
     return frame
   }
 
+  /** With a full disk (N1): a frame that needs no write. */
+  #cleanFrame(): number {
+    for (let looked = 0; looked < this.pool.capacity; looked++) {
+      const frame = this.pool.nextCold()
+      if (this.pool.state[frame] === FrameState.Clean) return frame
+    }
+    throw this.poison(this.space.full, 'making room in the cache')
+  }
+
   /** Hands dirty frames that the clock hand will come to, and would take, to the cleaner. */
   #cleanAhead(): void {
     this.#taken = 0
-    if (this.failure !== undefined) return
+    if (this.failure !== undefined || this.space.isFull) return
     this.#cleanAheadOf(FrameState.Dirty)
     if (this.#frozen !== undefined) this.#cleanAheadOf(FrameState.Frozen)
   }
@@ -376,15 +389,23 @@ export class Pager implements PageStore {
     try {
       batch.writeSync(this.file)
     } catch (error) {
-      throw this.poison(error, `writing ${batch.count} pages to ${this.file.path}`)
+      if (!this.space.mayWait(error)) throw this.poison(error, `writing ${batch.count} pages to ${this.file.path}`)
+      // N2.
+      this.#inline = new WriteBatch(batch.capacity)
+      this.#writeStaged(batch, error)
+      return
     }
     for (let at = 0; at < batch.count; at++) this.pool.state[batch.frames[at]] = FrameState.Clean
   }
 
   #writeAhead(batch: WriteBatch, frozen: boolean): void {
     this.#place(batch, frozen)
+    this.#writeStaged(batch)
+  }
+
+  #writeStaged(batch: WriteBatch, tried?: unknown): void {
     for (let at = 0; at < batch.count; at++) this.pool.state[batch.frames[at]] = FrameState.Cleaning
-    this.cleaner.begin(batch)
+    this.cleaner.begin(batch, tried)
   }
 
   /** Copies the batch's frames to its staging buffer, gives them blocks, and tells the map (P2, P3). */

@@ -59,8 +59,25 @@ export class CheckpointDriver {
     return this.#engine.wal === undefined ? 0 : this.#engine.wal.end - this.#frozenAt
   }
 
-  /** Everything before this moment is in a checkpoint when the promise resolves. */
-  async next(): Promise<void> {
+  /** Everything before this moment is in a checkpoint when the promise resolves. For who must have it: a full disk is a failure then (N3). */
+  next(): Promise<void> {
+    return this.#engine.pager.space.hurry(() => this.#next())
+  }
+
+  /** The same for who can do without: raises ERR_DISK_FULL, and the checkpoint goes on when there is space. */
+  async nextUnlessFull(): Promise<void> {
+    const { space } = this.#engine.pager
+    let over = false
+    const next = this.#next().finally(() => {
+      over = true
+    })
+    next.catch(() => {})
+    await space.orFull(next)
+    if (!over && space.full !== undefined) throw space.full
+    await next
+  }
+
+  async #next(): Promise<void> {
     const running = this.#run
     if (running !== undefined) await running.done
     // Others may have waited for the same one: whoever comes first begins the next, which serves them all.
@@ -118,10 +135,15 @@ export class CheckpointDriver {
     return this.#run
   }
 
+  #mayNotBegin(): boolean {
+    const { failure, pager } = this.#engine
+    return this.#stopped || this.#run !== undefined || failure !== undefined || pager.space.isFull
+  }
+
   /** Begins a checkpoint that is due. */
   payDebts(): void {
     const { wal } = this.#engine
-    if (wal === undefined || this.#stopped || this.#run !== undefined || this.#engine.failure !== undefined) return
+    if (wal === undefined || this.#mayNotBegin()) return
     if (this.#debt(0) > 1) this.begin(this.#logEffects()).start()
     else if (this.#cancelTimer === undefined && wal.end > this.#frozenAt) this.#arm()
   }
@@ -141,7 +163,7 @@ export class CheckpointDriver {
 
   /** The same for synchronous operations, which cannot wait: they drive the checkpoint themselves. */
   advanceIfOverdue(): void {
-    if (this.#isOutrun()) this.#run?.advanceSync(1)
+    if (this.#isOutrun() && !this.#engine.pager.space.isFull) this.#run?.help(1)
   }
 
   /**
@@ -172,7 +194,7 @@ export class CheckpointDriver {
   #arm(): void {
     this.#cancelTimer = this.#engine.environment.clock.setTimer(this.#engine.options.checkpointInterval, () => {
       this.#cancelTimer = undefined
-      if (this.#stopped || this.#run !== undefined || this.#engine.failure !== undefined || this.logBytes === 0) return
+      if (this.#mayNotBegin() || this.logBytes === 0) return
       this.begin(this.#logEffects()).start()
     })
   }

@@ -107,7 +107,7 @@ export class Engine {
       throw new NextkeyError('ERR_READ_ONLY', 'the database was opened read-only: open it without readOnly to change it')
     this.mustRead()
     if (this.pager.failure !== undefined) throw this.pager.failure
-    const failure = this.wal?.failure
+    const failure = this.wal?.failure ?? this.pager.space.full
     if (failure !== undefined) throw failure
   }
 
@@ -312,7 +312,10 @@ export class Engine {
 
   /** For asynchronous operations: a promise to wait for if work outruns a checkpoint or the writing of pages. */
   overdue(): Promise<void> | undefined {
-    return this.checkpoints.overdue() ?? this.pager.cleaner.behind
+    const { cleaner, space } = this.pager
+    const wait = space.isFull ? undefined : (this.checkpoints.overdue() ?? cleaner.behind)
+    // Whoever waits is let go when the disk is full, to be refused (N1).
+    return wait === undefined ? undefined : space.orFull(wait)
   }
 
   /** After each statement: debts that background work has run up are paid inline (D1). */

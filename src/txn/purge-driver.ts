@@ -92,7 +92,7 @@ export class PurgeDriver {
   }
 
   #canRun(): boolean {
-    return this.#engine.failure === undefined && this.#purge.hasWork
+    return this.#engine.failure === undefined && !this.#engine.pager.space.isFull && this.#purge.hasWork
   }
 
   #step(records: number): void {

@@ -179,6 +179,7 @@ async function recover(environment: Environment, options: RecoveryOptions, opene
   }
   const checkpoint = engine.checkpoints.recoveryCheckpoint(end, () => found.makeDurable(end), startLog)
   await checkpoint.start().done
+  pager.space.allow(environment.clock)
   engine.purging.poke()
   return engine
 }

@@ -1,4 +1,5 @@
 import { anotherWriterIn, NextkeyError } from '../base/errors.js'
+import { isDiskFull } from '../base/system-errors.js'
 
 /** Gets the ERR_POISONED, or ERR_ANOTHER_WRITER, that later calls will get. */
 export type FailureListener = (error: NextkeyError) => void
@@ -79,10 +80,4 @@ function isSystemError(error: unknown): boolean {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
-}
-
-/** Whether an error says that there is no room, rather than that the device is broken. */
-function isDiskFull(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code
-  return code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG'
 }

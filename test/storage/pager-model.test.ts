@@ -64,7 +64,7 @@ class PagerModel {
     else if (dice < 56) this.#free()
     else if (dice < 80) this.#read(this.#some())
     else if (dice < 81) this.#checkpoint()
-    else if (dice < 82) this.#run?.advanceSync(1 + random.int(4))
+    else if (dice < 82) this.#run?.help(1 + random.int(4))
     else if (dice < 94) {
       if (random.bool(this.#speed)) this.disk.completeOne()
       await turn()
