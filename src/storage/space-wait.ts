@@ -54,7 +54,7 @@ export class SpaceWait {
     if (this.#waiting === 0) return undefined
     return new NextkeyError(
       'ERR_DISK_FULL',
-      'the disk is full: the data file cannot grow, and changes are refused until it can; free some space and try again',
+      'the disk is full: pages or log wait for space, and changes are refused meanwhile; free some space and try again',
       { retryable: true, cause: this.#cause },
     )
   }
@@ -74,7 +74,8 @@ export class SpaceWait {
 
   /** Whether a write that failed so is to be tried again. */
   mayWait(error: unknown): boolean {
-    return this.#clock !== undefined && this.#hurried === 0 && isDiskFull(error)
+    if (this.#clock === undefined || this.#hurried > 0) return false
+    return isDiskFull(error) || (error instanceof NextkeyError && error.code === 'ERR_DISK_FULL')
   }
 
   /**

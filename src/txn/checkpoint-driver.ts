@@ -204,7 +204,26 @@ export class CheckpointDriver {
     return {
       position: wal.end,
       durable: untilDurable(wal, wal.end),
-      complete: (number) => untilDurable(wal, this.#appendComplete(wal, number)),
+      complete: (number) => this.#completeEffect(wal, number),
+    }
+  }
+
+  /** A log without room for the frame is waited for, as pages are. */
+  #completeEffect(wal: WriteAheadLog, number: CheckpointNumber): Effect {
+    const { space } = this.#engine.pager
+    let position: LogPosition | undefined
+    const append = (): LogPosition => {
+      position ??= this.#appendComplete(wal, number)
+      return position
+    }
+    return {
+      runSync: () => untilDurable(wal, append()).runSync(),
+      runAsync: () =>
+        space.write(
+          async () => untilDurable(wal, append()).runAsync(),
+          () => position !== undefined && wal.isDurable(position),
+        ),
+      mayWait: (error) => space.mayWait(error),
     }
   }
 

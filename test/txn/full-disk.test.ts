@@ -89,6 +89,33 @@ describe('on a full disk', () => {
     expect(await codeOf(() => table.put({ id: -2, n: 1, pad: '' }))).toBeUndefined()
   })
 
+  it('a log that is full to the brim has a checkpoint wait, too, which cannot say that it is complete', async () => {
+    await using test = await openTest({ ...SMALL, checkpointBytes: 2 ** 30 })
+    const table = await test.db.table<Row>('t', { key: 'id' })
+    // The log alone cannot grow.
+    test.disk.failAt({ on: 'create', path: '.new', times: Number.POSITIVE_INFINITY, code: 'ENOSPC' })
+    let n = 0
+    const put = async (pad = ''): Promise<string | undefined> => codeOf(() => table.put({ id: 0, n: n + 1, pad }))
+    const random = new Prng(1)
+    let waited = 0
+    for (let round = 0; round < 40 && waited === 0; round++) {
+      while ((await put('p'.repeat(random.int(100)))) === undefined) n++
+      // The smallest commits fill what is left.
+      while ((await put()) === undefined) n++
+      const code = await codeOf(() => test.db.checkpoint())
+      if (code === undefined) continue
+      expect([code, test.db.status().state]).toEqual(['ERR_DISK_FULL', 'disk full'])
+      waited++
+    }
+    expect(waited).toBeGreaterThan(0)
+    expect(table.get(0)?.n).toBe(n)
+    test.disk.clearFaults()
+    await makeRoom(test)
+    expect([await put(), test.db.status().state]).toEqual([undefined, 'open'])
+    await test.crash('none')
+    expect((await test.db.table<Row>('t')).get(0)?.n).toBe(n + 1)
+  })
+
   it('closing does not wait for space, and what was acknowledged is there when it is opened again', async () => {
     await using test = await openTest(SMALL)
     await test.db.table<Row>('t', { key: 'id' })
