@@ -330,10 +330,12 @@ export class Database extends EventEmitter<DatabaseEvents> {
     return this.engine.rowLocks.locks.latestDeadlock ?? undefined
   }
 
-  /** Resolves when nothing is left to purge but what an open view may need. */
+  /** Resolves when nothing is left to purge but what an open view may need. Raises ERR_DISK_FULL. */
   async purge(): Promise<void> {
     this.mustBeOpen()
     while (this.engine.purging.hasWork && this.engine.failure === undefined) {
+      const { full } = this.engine.pager.space
+      if (full !== undefined) throw full
       this.engine.purging.payAll()
       await this.engine.environment.clock.macrotask()
     }

@@ -58,7 +58,7 @@ export class IndexCreation {
     let { nextTrxId } = engine.system
     while (!build.scanned) {
       // Before each slice, the first included: writers get their turn, and, if there are any, as much time as the slice before took.
-      await (engine.checkpoints.stepAside() ?? engine.pager.cleaner.behind ?? clock.macrotask())
+      await engine.pager.space.orFull(engine.checkpoints.stepAside() ?? engine.pager.cleaner.behind ?? clock.macrotask())
       const isBusy = engine.system.nextTrxId !== nextTrxId
       nextTrxId = engine.system.nextTrxId
       if (isBusy && rest > 0) await new Promise<void>((resolve) => clock.setTimer(rest, resolve, true))

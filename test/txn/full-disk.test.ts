@@ -47,7 +47,8 @@ describe('on a full disk', () => {
   it('changes are refused, everything can be read, and all goes on when there is space', async () => {
     await using test = await openTest(SMALL)
     const table = await test.db.table<Row>('t', { key: 'id' })
-    await table.put({ id: -1, n: 0, pad: '' })
+    await table.put({ id: -1, n: 1, pad: '' })
+    await table.update(-1, (row) => ({ ...row, n: 0 }))
     test.disk.capacity = test.disk.used + 2 * 2 ** 20
     const first = await fill(test, 0)
     expect(test.db.status()).toMatchObject({ state: 'disk full', failure: expect.stringContaining('free some space') })
@@ -59,6 +60,8 @@ describe('on a full disk', () => {
       checkpoint: () => test.db.checkpoint(),
       compact: () => test.db.compact(),
       backup: () => test.db.backup('/copy'),
+      purge: () => test.db.purge(),
+      'a new index': () => table.createIndex('n', { on: 'n' }),
       'a new table': () => test.db.table('u', { key: 'id' }),
     }
     for (const [what, work] of Object.entries(refused)) expect([what, await codeOf(work)]).toEqual([what, 'ERR_DISK_FULL'])
