@@ -169,7 +169,11 @@ export class Transaction {
         'commit() was called while a statement of the transaction was under way: await every statement; the transaction was rolled back',
       )
     }
-    if (this.#core.db.tableUse.mustAskToCommit(this.#core.trx)) await this.#askToCommit()
+    if (this.#core.db.tableUse.mustAskToCommit(this.#core.trx)) {
+      await this.#askToCommit()
+      // The database may have been closed meanwhile.
+      this.#core.mustBeOpen()
+    }
     const wait = this.#core.db.ends.commit(this.#core)
     if (wait !== undefined) await wait
   }
