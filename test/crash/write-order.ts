@@ -317,7 +317,10 @@ class WatchedFile implements File {
   }
 }
 
-/** Every block a checkpoint refers to, with its checksum; undefined if its map is not whole. */
+/**
+ * Every block a checkpoint refers to, with its checksum; undefined if its map is not whole, or the file ends before one of its blocks: it was cut
+ * when a newer checkpoint was complete.
+ */
 function blocksOf(file: File, { directory, nextPage }: Superblock): Map<number, number> | undefined {
   const blocks = new Map<number, number>()
   const chunks: MapReference[] = []
@@ -337,6 +340,8 @@ function blocksOf(file: File, { directory, nextPage }: Superblock): Map<number, 
     for (let entry = 0; entry < CHUNK_ENTRIES; entry++) blocks.set(bytes.readUInt32LE(entry * 8), bytes.readInt32LE(entry * 8 + 4))
   }
   blocks.delete(0)
+  const end = file.size() / Page.Size
+  for (const block of blocks.keys()) if (block >= end) return undefined
   return blocks
 }
 
