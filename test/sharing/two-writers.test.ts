@@ -5,13 +5,13 @@ import { playRound } from './two-writers.js'
 describe('writers that pass over the lock', () => {
   it('take over from each other: nothing acknowledged is lost, nothing is damaged, and the older one is told', async () => {
     const total = { acknowledged: 0, checkpoints: 0, told: 0 }
-    for (let seed = 1; seed <= 100; seed++) {
+    for (let seed = 1; seed <= 60; seed++) {
       const { acknowledged, checkpoints, refused } = await playRound(seed)
       total.acknowledged += acknowledged
       total.checkpoints += checkpoints
       total.told += (refused['ERR_ANOTHER_WRITER'] ?? 0) + (refused['ERR_COMMIT_UNKNOWN'] ?? 0)
     }
-    expect(total.acknowledged).toBeGreaterThan(5_000)
+    expect(total.acknowledged).toBeGreaterThan(3_000)
     expect(total.checkpoints).toBeGreaterThan(100)
     expect(total.told).toBeGreaterThan(60)
   })
