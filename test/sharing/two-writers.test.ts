@@ -5,7 +5,8 @@ import { playRound } from './two-writers.js'
 describe('writers that pass over the lock', () => {
   it('take over from each other: nothing acknowledged is lost, nothing is damaged, and the older one is told', async () => {
     const total = { acknowledged: 0, checkpoints: 0, told: 0 }
-    for (let seed = 1; seed <= 60; seed++) {
+    // Without the pause at opening, 77 and 125 are damaged; about one in fifty is.
+    for (let seed = 70; seed <= 130; seed++) {
       const { acknowledged, checkpoints, refused } = await playRound(seed)
       total.acknowledged += acknowledged
       total.checkpoints += checkpoints
