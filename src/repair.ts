@@ -78,12 +78,7 @@ export async function repair(
       details: { directory: target },
     })
   // Nobody may change it meanwhile; others may read it.
-  const lock = await lockDatabase(environment, directory, {
-    walDirectory: options.walDirectory,
-    waitForLock: 0,
-    readOnly: true,
-    onLockWait: undefined,
-  })
+  const lock = await lockDatabase(environment, directory, { readOnly: true, walDirectory: options.walDirectory })
   try {
     const file = fileSystem.open(dataPath(directory), { readOnly: true })
     try {

@@ -1,4 +1,5 @@
 import { DirectoryLockedError, type ErrorCode, NextkeyError } from '../base/errors.js'
+import { isDiskFull } from '../base/system-errors.js'
 import type { Clock } from '../platform/clock.js'
 import type { DirectoryLocker, LockFile } from '../platform/directory-locker.js'
 import { describeSelf, type Holder, isThisProcess, nameHolder, parseHolder } from '../platform/holder.js'
@@ -145,14 +146,13 @@ async function openLockFile(locker: DirectoryLocker, path: string, readOnly: boo
   } catch (error) {
     if (error instanceof NextkeyError) throw error
     const { code = '', message } = error as NodeJS.ErrnoException
-    const [ours, remedy] = openError(code, readOnly)
+    const [ours, remedy] = isDiskFull(error) ? (['ERR_DISK_FULL', ''] as const) : openError(code, readOnly)
     throw new NextkeyError(ours, `the lock file in ${path} cannot be opened: ${message}${remedy}`, { cause: error })
   }
 }
 
 /** What it means for the caller, and what it can do. */
 function openError(code: string, readOnly: boolean): [ErrorCode, string] {
-  if (code === 'ENOSPC' || code === 'EDQUOT') return ['ERR_DISK_FULL', '']
   if (!NOT_FOR_WRITING.has(code)) return ['ERR_IO', '']
   return [
     'ERR_LOCK_UNSUPPORTED',
