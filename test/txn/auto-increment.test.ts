@@ -277,6 +277,35 @@ describe('a row refused as a duplicate (A3)', () => {
   })
 })
 
+describe('a row refused as a duplicate', () => {
+  // What it has done by then is undone, and is no reason to take the engine for broken: it was, and the database took no more writes.
+  it.each([0, 1, 2] as const)('by an index, in a stream, does no harm beyond its statement, in mode %i', async (mode) => {
+    await using test = await items(mode)
+    await test.table.insert(rows(1)[0])
+    const tx = await test.db.begin()
+    expect(await outcomeOf(tx.insertFrom(test.table, rows(2, 1, 3)))).toBe('ERR_DUPLICATE_KEY')
+    await tx.insert(test.table, rows(4)[0])
+    await tx.commit()
+    expect(Array.from(test.table.values(), ({ u }) => u)).toEqual([1, 4])
+  })
+
+  it('by the key that it was given itself, when it is longer than a page, does no harm beyond its statement', async () => {
+    await using test = await openTest({ autoIncrementLockMode: 1 })
+    const table = await test.db.table<{ id: number; text: string }>('t', { key: 'id', autoIncrement: true })
+    const [holder, explicit, generated] = [await test.db.begin(), await test.db.begin(), await test.db.begin()]
+    await holder.values(table, {}, { lock: 'update' }).toArray()
+    const first = explicit.insert(table, { id: 1, text: 'explicit' })
+    const second = outcomeOf(generated.insert(table, { text: 'x'.repeat(40_000) }, { onDuplicate: 'replace' }))
+    await holder.commit()
+    await first
+    await explicit.commit()
+    expect(await second).toBe('ERR_DUPLICATE_KEY')
+    await generated.insert(table, { text: 'another' })
+    await generated.commit()
+    expect(Array.from(table.values(), ({ text }) => text)).toEqual(['explicit', 'another'])
+  })
+})
+
 describe('the AUTO-INC lock (A4)', () => {
   async function streaming(mode: Mode): Promise<TestDatabase & { table: Table<Item>; bulk: Transaction; finish: () => Promise<unknown> }> {
     const test = await items(mode)
