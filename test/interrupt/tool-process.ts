@@ -26,7 +26,8 @@ export async function runProcess(args: readonly string[], interruption?: Interru
   child.stdout?.on('data', (chunk) => (stdout += chunk))
   child.stderr?.on('data', (chunk) => (stderr += chunk))
   const closed = once(child, 'close')
-  await once(child.stdio[3] as Readable, 'data')
+  // One that cannot even be loaded closes without a word.
+  await Promise.race([once(child.stdio[3] as Readable, 'data'), closed])
   const began = performance.now()
   if (interruption !== undefined) {
     await Promise.race([sleep(interruption.after, undefined, { ref: false }), closed])
